@@ -1,0 +1,128 @@
+"""The adapter contract: all that a new method must know.
+
+A method is a class with `@register("name")` in a file of its own under `baselines/`:
+
+    baseline = Name(settings, scale)   cheap; no weights are read yet
+    baseline.input                     which frames it wants, or None for none
+    baseline.setup(context)            once a run: weights, pre-training
+    baseline.fit(support)              once an episode, always from the same state
+    baseline.predict(query)            P(onset within the horizon) for each clip
+
+A query carries no label and no time to the seizure, so nothing can be learnt from it. Two optional capabilities
+stand at the end: `Embeds` (frozen features, which the harness keeps) and `Pretrains` (a first stage).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.data.dataset import Clips, PretrainClips, Support
+from benchmark.data.frames import Sampling
+from benchmark.progress import Progress
+
+Size = Literal["tiny", "base"]
+Init = Literal["random", "k400-ssl", "k400"]
+Scores = NDArray[np.float64]
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Settings(BaseModel):
+    """Base of every adapter's settings: what `--set key=value` may change. Part of the work unit's identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """At which size and from which weights a network runs, and how long the task's windows are (seconds)."""
+
+    size: Size
+    init: Init
+    window_s: float
+
+
+@dataclass(frozen=True)
+class Input:
+    """The frames a method wants, and how its network expects them.
+
+    `sampling` is read from the video once, as uint8; `mean` and `std` (of values in 0-1) and `layout` are
+    applied when a batch is put together.
+    """
+
+    sampling: Sampling
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    layout: Literal["TCHW", "CTHW"] = "TCHW"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the harness gives to `setup`."""
+
+    seed: int
+    device: str
+    threads: int
+    cache: Path
+    weights: Path | None
+    pretraining: Callable[[Sampling], PretrainClips]
+    progress: Progress
+
+
+class Baseline(Protocol):
+    """A method under test. `network` is False for one without weights: its rows carry no size and no init."""
+
+    Settings: ClassVar[type[Any]]
+    network: ClassVar[bool]
+
+    def __init__(self, settings: Any, scale: Scale) -> None: ...
+
+    @property
+    def input(self) -> Input | None: ...
+
+    def setup(self, context: Context) -> None:
+        """Read weights, run or load a first stage. Raises BadInput where weights are missing."""
+
+    def fit(self, support: Support) -> None:
+        """Learn from the support, forgetting every earlier fit: the order of episodes never matters."""
+
+    def predict(self, query: Clips) -> Scores:
+        """Scores in [0, 1], shape (N,), or (R, N) for R seeds of the same untrained rule."""
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """Frozen features. `Clips.embeddings(self)` calls `embed` for clips never seen with this `embedding_key`."""
+
+    @property
+    def input(self) -> Input | None: ...
+
+    @property
+    def embedding_key(self) -> str:
+        """Covers whatever can change a feature: weights, library versions, pooling, preprocessing."""
+
+    def embed(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Features (N, D) of N clips, each of shape (V, T, H, W, 3); the views are averaged."""
+
+
+@runtime_checkable
+class Pretrains(Protocol):
+    """A first stage on unlabelled or other-species video."""
+
+    def pretrain(self, sources: PretrainClips) -> Path:
+        """Train stage 1, or find it in the cache; the folder of the checkpoint."""
+
+
+@runtime_checkable
+class Described(Protocol):
+    """What a row must say of a method beyond its name: pooling, sha256 of its weights."""
+
+    def card(self) -> dict[str, str]:
+        """Short texts, known after `setup`."""

@@ -1,0 +1,312 @@
+"""The manifest: three TSV tables that say what was filmed, what happened and what was watched.
+
+    recordings.tsv            one row a continuous recording (the video lies at `path`, inside the folder)
+    events.tsv                one row an annotated event; types that start with `sz` are seizures
+    annotated_intervals.tsv   what somebody really watched; only watched time gives negatives
+
+Times are seconds from the first frame of the recording, never dates. Clips and labels are not stored: they
+follow from these tables by a task's rule (`tasks.windows`). `n/a` means unknown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from benchmark.files import replacing, sha256_of, write_atomically
+from tasks.errors import BadInput
+from tasks.spec import first_complaint
+
+SPLITS = ("evaluate", "develop", "pretrain")
+UNKNOWN = "n/a"
+END_TOLERANCE_S = 0.05  # tables round to hundredths, and one frame lasts up to 0.04 s
+
+
+def _no_path_or_markup(text: str) -> str:
+    if (
+        any(c in text for c in "/\\\t\n\r<>|@")
+        or text != text.strip()
+        or not text.isprintable()
+        or text.startswith(".")
+    ):
+        raise ValueError("holds a slash, blank edge, leading dot, '@', '|', bracket or control character: rename it")
+    return text
+
+
+def _inside_folder(text: str) -> str:
+    path = Path(text)
+    if path.is_absolute() or ".." in path.parts or "\\" in text or not text.isprintable():
+        raise ValueError("must be relative and stay inside the manifest's folder")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_no_path_or_markup)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class RecordingRow(BaseModel):
+    """One continuous recording of one subject."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    recording_id: Name
+    subject_id: Name
+    species: Name
+    session_id: str
+    site_id: str
+    camera_id: str
+    path: Annotated[str, Field(min_length=1), AfterValidator(_inside_folder)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    duration_s: Annotated[Finite, Field(gt=0)]
+    fps: Annotated[Finite, Field(gt=0, le=1000)]
+    width: Annotated[int, Field(gt=0)]
+    height: Annotated[int, Field(gt=0)]
+    deid_method: str
+    source_dataset: str
+    licence: str
+    split: Literal["evaluate", "develop", "pretrain"]
+
+
+class EventRow(BaseModel):
+    """One annotated event; `sz...` is a seizure, `bckg` is not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    recording_id: Name
+    onset_s: Annotated[Finite, Field(ge=0)]
+    duration_s: Annotated[Finite, Field(gt=0)]
+    event_type: Annotated[str, Field(pattern="^(sz|bckg)")]
+    onset_type: Literal["eeg", "clinical"]
+    annotator_id: str
+    confidence: str
+
+
+class IntervalRow(BaseModel):
+    """A stretch that somebody watched."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    recording_id: Name
+    start_s: Annotated[Finite, Field(ge=0)]
+    end_s: Annotated[Finite, Field(gt=0)]
+
+
+TABLES: dict[str, type[BaseModel]] = {
+    "recordings": RecordingRow,
+    "events": EventRow,
+    "annotated_intervals": IntervalRow,
+}
+RECORDING_COLUMNS = tuple(name for name in RecordingRow.model_fields if name != "split")
+EVENT_COLUMNS = tuple(EventRow.model_fields)
+INTERVAL_COLUMNS = tuple(IntervalRow.model_fields)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The validated tables of one folder. Compare and key by `digest`, which no reordering of rows changes."""
+
+    root: Path
+    recordings: pd.DataFrame
+    events: pd.DataFrame
+    annotated_intervals: pd.DataFrame
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex sha256 of the tables' content; the videos are covered by their sha256 column."""
+        content = {
+            name: sorted(json.dumps(row, sort_keys=True, default=str) for row in getattr(self, name).to_dict("records"))
+            for name in TABLES
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def _path_by_id(self) -> dict[str, Path]:
+        return {
+            row["recording_id"]: self.root / row["path"]
+            for row in self.recordings[["recording_id", "path"]].to_dict("records")
+        }
+
+    def path_of(self, recording_id: str) -> Path:
+        """The video of a recording."""
+        return self._path_by_id[recording_id]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and validate the three tables (not the videos: `check_videos` does that).
+
+    Raises:
+        BadInput: a table, column or row is wrong; the sentence names it.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; name one that holds recordings.tsv, or make one with `data import`")
+    tables = {name: _read_table(folder / f"{name}.tsv", model) for name, model in TABLES.items()}
+    recordings = tables["recordings"]
+    if recordings.empty:
+        raise BadInput(f"{folder / 'recordings.tsv'}: holds no recording; add a row for each video")
+    _refuse_duplicates(folder, recordings)
+    _refuse_subject_on_two_sides(folder, recordings)
+    durations = dict(zip(recordings["recording_id"], recordings["duration_s"], strict=True))
+    events = tables["events"].assign(end_s=lambda table: table["onset_s"] + table["duration_s"])
+    _refuse_outside(folder / "events.tsv", events, durations, "onset_s")
+    _refuse_outside(folder / "annotated_intervals.tsv", tables["annotated_intervals"], durations, "start_s")
+    _refuse_overlapping_seizures(folder / "events.tsv", tables["events"])
+    for path in recordings["path"]:
+        if not (folder / path).resolve().is_relative_to(folder.resolve()):
+            raise BadInput(f"{folder / path}: links out of the manifest's folder; put the video itself inside it")
+    return Manifest(folder, **{name: table.drop(columns="row") for name, table in tables.items()})
+
+
+def write_manifest(
+    folder: Path, recordings: pd.DataFrame, events: pd.DataFrame, annotated_intervals: pd.DataFrame
+) -> None:
+    """Write the three tables, each in one step; `recordings.tsv` last, so that a folder that has it is whole."""
+    given = {"annotated_intervals": annotated_intervals, "events": events, "recordings": recordings}
+    for name, table in given.items():
+        columns = [c for c in TABLES[name].model_fields if c != "split" or "split" in table]
+        text = table[columns].to_csv(sep="\t", index=False, na_rep=UNKNOWN, lineterminator="\n")
+        write_atomically(folder / f"{name}.tsv", text)
+
+
+def check_videos(manifest: Manifest, recording_ids: Iterable[str], memo: Path) -> None:
+    """Compare each recording's file with its sha256.
+
+    Args:
+        manifest: whose videos.
+        recording_ids: the recordings about to be read.
+        memo: a JSON file of hashes already computed, by path, size and time of change, so that a terabyte of
+            video is hashed once and not at every run.
+
+    Raises:
+        BadInput: a video is missing or has changed.
+    """
+    known = _read_memo(memo)
+    sums = dict(zip(manifest.recordings["recording_id"], manifest.recordings["sha256"], strict=True))
+    learned = {}
+    for name in sorted(set(recording_ids)):
+        path = manifest.path_of(name)
+        if not path.is_file():
+            raise BadInput(f"{path}: the video of recording {name!r} is missing; put it there or drop the row")
+        status = path.stat()
+        stamp = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
+        found = known.get(stamp) or sha256_of(path)
+        learned[stamp] = found
+        if found != sums[name]:
+            raise BadInput(
+                f"{path}: the video of recording {name!r} has changed since the manifest was written "
+                f"(sha256 {found[:12]}, expected {sums[name][:12]}); restore the file or import the folder again"
+            )
+    if learned.keys() - known.keys():
+        with replacing(memo) as temporary:
+            temporary.write_text(json.dumps({**known, **learned}), encoding="utf-8")
+
+
+def _read_memo(memo: Path) -> dict[str, str]:
+    try:
+        content = json.loads(memo.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read_table(path: Path, model: type[BaseModel]) -> pd.DataFrame:
+    """The table with typed columns and `row`, its line in the file (the header is line 1)."""
+    if not path.is_file():
+        raise BadInput(f"{path}: missing; the manifest needs it with columns {', '.join(_required(model))}")
+    try:
+        raw = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8", quoting=3)
+    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise BadInput(f"{path}: cannot be read as a tab-separated table ({' '.join(str(error).split())})") from error
+    missing = [name for name in _required(model) if name not in raw.columns]
+    if missing:
+        raise BadInput(f"{path}: column {missing[0]!r} is missing; its header must name {', '.join(_required(model))}")
+    if "split" in model.model_fields and "split" not in raw.columns:
+        raw["split"] = ["evaluate" if s == "human" else "pretrain" for s in raw["species"]]
+    raw = raw[[name for name in raw.columns if name in model.model_fields]]
+    rows = [_parse_row(path, number, row, model) for number, row in enumerate(raw.to_dict("records"), 2)]
+    table = pd.DataFrame(rows, columns=[*model.model_fields, "row"])
+    numeric = [name for name, field in model.model_fields.items() if field.annotation is float]
+    return table.astype(dict.fromkeys(numeric, "float64"))
+
+
+def _required(model: type[BaseModel]) -> list[str]:
+    return [name for name in model.model_fields if name != "split"]
+
+
+def _parse_row(path: Path, number: int, row: dict[Any, Any], model: type[BaseModel]) -> dict[str, Any]:
+    try:
+        return {**model.model_validate(row).model_dump(), "row": number}
+    except ValidationError as error:
+        raise BadInput(f"{path} row {number}: {first_complaint(error, list(model.model_fields))}") from error
+
+
+def _refuse_duplicates(folder: Path, recordings: pd.DataFrame) -> None:
+    for column, what in (("recording_id", "recording id"), ("path", "path")):
+        folded = recordings[column].str.casefold()
+        twice = recordings[folded.duplicated()]
+        if len(twice):
+            row = twice.iloc[0]
+            raise BadInput(
+                f"{folder / 'recordings.tsv'} row {row['row']}: {what} {row[column]!r} stands twice; keep one"
+            )
+
+
+def _refuse_subject_on_two_sides(folder: Path, recordings: pd.DataFrame) -> None:
+    sides = recordings.groupby("subject_id")["split"].nunique()
+    both = recordings[recordings["subject_id"].isin(sides[sides > 1].index)]
+    if len(both):
+        row = both.iloc[-1]
+        raise BadInput(
+            f"{folder / 'recordings.tsv'} row {row['row']}: subject {row['subject_id']!r} stands in more than one split; "
+            "give all recordings of a subject the same split"
+        )
+    species = recordings.groupby("subject_id")["species"].nunique()
+    mixed = recordings[recordings["subject_id"].isin(species[species > 1].index)]
+    if len(mixed):
+        row = mixed.iloc[-1]
+        raise BadInput(
+            f"{folder / 'recordings.tsv'} row {row['row']}: subject {row['subject_id']!r} is of more than one species; "
+            "give each subject an id of its own"
+        )
+
+
+def _refuse_outside(path: Path, table: pd.DataFrame, durations: dict[str, float], start: str) -> None:
+    """Every row names a known recording and lies inside it, up to END_TOLERANCE_S."""
+    for row in table.to_dict("records"):
+        where, name = f"{path} row {row['row']}", row["recording_id"]
+        if name not in durations:
+            raise BadInput(f"{where}: recording {name!r} is not in recordings.tsv; add it there or drop this row")
+        if row["end_s"] <= row[start]:
+            raise BadInput(f"{where}: end_s {row['end_s']:g} is not after {start} {row[start]:g}; correct the times")
+        if row["end_s"] > durations[name] + END_TOLERANCE_S:
+            raise BadInput(
+                f"{where}: from {row[start]:g} to {row['end_s']:g} s lies past the end of recording {name!r} "
+                f"({durations[name]:g} s); times are seconds from its first frame: correct or shorten the row"
+            )
+
+
+def _refuse_overlapping_seizures(path: Path, events: pd.DataFrame) -> None:
+    """Two seizures of the same onset type in one recording may not overlap; EEG and clinical marks may."""
+    seizures = events[events["event_type"].str.startswith("sz")]
+    for (name, kind), group in seizures.sort_values("onset_s").groupby(["recording_id", "onset_type"]):
+        rows = group.to_dict("records")
+        for before, after in pairwise(rows):
+            if after["onset_s"] < before["onset_s"] + before["duration_s"]:
+                raise BadInput(
+                    f"{path} row {after['row']}: this {kind} seizure of recording {name!r} begins at "
+                    f"{after['onset_s']:g} s, before the one in row {before['row']} has ended; they overlap: merge "
+                    "them or correct the times"
+                )
+
+
+def owner_only(folder: Path) -> Path:
+    """Make `folder` readable by its owner alone: decoded frames identify patients."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chmod(folder, 0o700)
+    return folder

@@ -1,0 +1,103 @@
+"""A TaskSpec says what is asked of a method: which windows of a recording, and what makes one positive.
+
+The shipped specs are the YAML files in `tasks/specs/`; a path to a file of one's own works in the same places.
+
+    window          SPH        SOP
+    |---------|............|----------|      positive: an onset lies in (end + SPH, end + SPH + SOP]
+    start    end
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tasks.errors import BadInput
+
+SPECS = Path(__file__).parent / "specs"
+
+Spec = TypeVar("Spec", bound=BaseModel)
+
+
+class TaskSpec(BaseModel):
+    """Times are in seconds. Terms as in seizure prediction: SPH (gap before the warning counts), SOP (horizon)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str
+    kind: Literal["forecast", "detect"]
+    window_s: float = Field(ge=3, le=10)
+    stride_s: float = Field(gt=0, le=10, description="step of the grid on which candidate windows start")
+    sph_s: float = Field(ge=0)
+    sop_s: float = Field(gt=0)
+    min_gap_s: float = Field(ge=0, description="a negative keeps at least this far from any seizure, both sides")
+    postictal_s: float = Field(ge=0, description="time after a seizure that no forecasting window may touch")
+    onset_type: Literal["clinical", "eeg"]
+    species: str
+
+    @model_validator(mode="after")
+    def _negatives_must_lie_outside_the_horizon(self) -> Self:
+        reach = self.sph_s + self.sop_s + self.window_s
+        if self.kind == "forecast" and self.min_gap_s < reach:
+            raise ValueError(
+                f"min_gap_s is {self.min_gap_s:g} but a positive window reaches back {reach:g} s before its onset "
+                f"(window + SPH + SOP): set min_gap_s to at least {reach:g}"
+            )
+        return self
+
+
+def load_task(name: str, **changes: Any) -> TaskSpec:
+    """Read a shipped task by name, or one's own by a path ending in .yaml, with single fields replaced.
+
+    Raises:
+        BadInput: no such task, or a field is wrong.
+    """
+    path = spec_path(name, SPECS, "task")
+    return parse_spec(TaskSpec, {**read_yaml(path), **changes}, f"task {name}")
+
+
+def spec_path(name: str, folder: Path, noun: str) -> Path:
+    """Where a spec lives: `name` is a shipped one's name or a path ending in .yaml."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if path.is_file() and (path.parent != folder or "/" not in name):
+        return path
+    known = sorted(p.stem for p in folder.glob("*.yaml"))
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}, or name a .yaml file"
+    raise BadInput(f"unknown {noun} {name!r}: {hint}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds one mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: holds no mapping of fields; see the shipped specs for the form")
+    return content
+
+
+def parse_spec(model: type[Spec], content: dict[str, Any], where: str) -> Spec:
+    """Validate `content`, turning pydantic's first complaint into one sentence."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise BadInput(f"{where}: {first_complaint(error, list(model.model_fields))}") from error
+
+
+def first_complaint(error: ValidationError, known: list[str]) -> str:
+    """The first fault of a ValidationError in words, with the nearest known field for a misspelt one."""
+    fault = error.errors()[0]
+    field = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(field, known, n=1)
+        return f"unknown field {field!r}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
+    message = fault["msg"].removeprefix("Value error, ")
+    given = "" if fault["type"] in ("missing", "value_error") else f" (given: {fault['input']!r})"
+    return f"{field}: {message}{given}" if field else message
