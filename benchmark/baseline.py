@@ -34,7 +34,7 @@ Scores = NDArray[np.float64]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Settings(BaseModel):
+class BaselineSettings(BaseModel):
     """Base of every adapter's settings: what `--set key=value` may change. Part of the work unit's identity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

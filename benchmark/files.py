@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import platformdirs
+
+from tasks.errors import BadInput
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -45,6 +49,23 @@ def sha256_of(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where decoded frames, features and checkpoints live: $SEIZURE_BENCH_CACHE, or the system's place for caches.
+
+    Readable by its owner alone, since decoded frames identify patients.
+
+    Raises:
+        BadInput: it cannot be made or written.
+    """
+    folder = Path(os.environ.get("SEIZURE_BENCH_CACHE") or platformdirs.user_cache_dir("seizure-bench"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chmod(folder, 0o700)
+    except OSError as error:
+        raise BadInput(f"{folder}: the cache cannot be used ({error.strerror}); set SEIZURE_BENCH_CACHE") from error
+    return folder.resolve()
 
 
 def _sync(path: Path) -> None:

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from benchmark.baseline import Baseline
 from tasks.errors import BadInput
+
+if TYPE_CHECKING:
+    from benchmark.baseline import Baseline
 
 GROUP = "seizure_bench.baselines"
 
-Adapter = TypeVar("Adapter", bound=type[Baseline])
+Adapter = TypeVar("Adapter", bound=type)
 
 
 @dataclass(frozen=True)

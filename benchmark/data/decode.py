@@ -15,9 +15,10 @@ Frames are RGB as displayed (turned and mirrored as the file asks). Pixels are t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ DECODER = f"pyav-{av.__version__}+libavcodec-{_CODEC_LIBRARY}+loader-{_LOADER_VE
 # Only these: a playlist named .mp4 could otherwise make FFmpeg open other files, or addresses on the network.
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm"
 _TOLERANCE_S = 1e-6
+_NO_TIME = int(np.iinfo(np.int64).min)
+_PACKET = np.dtype([("pts", "i8"), ("dts", "i8"), ("duration", "i8"), ("key", "?"), ("hidden", "?"), ("corrupt", "?")])
 _WORTH_A_SEEK = 24  # frames; a shorter way to the next wanted frame is decoded through
 
 Frame = NDArray[np.uint8]
@@ -57,11 +60,11 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class _Timeline:
-    """When each frame appears (`stamps`, ascending, in ticks of `tick_s` seconds; the first one is time 0)."""
+    """When each frame appears (`stamps`, ascending, in ticks of `tick` seconds; the first one is time 0)."""
 
     stamps: NDArray[np.int64]
     end: int  # the stamp at which the last frame leaves the screen
-    tick_s: float
+    tick: Fraction
     keys: NDArray[np.int64]  # indices of the key frames, the first always 0
     counted: bool  # the stamps of decoded frames are not to be trusted: count them from the start
     codec: str
@@ -71,7 +74,7 @@ class _Timeline:
 
     @property
     def duration_s(self) -> float:
-        return float(self.end - self.stamps[0]) * self.tick_s
+        return float((self.end - int(self.stamps[0])) * self.tick)
 
     def frames_at(self, path: Path, times_s: NDArray[np.float64]) -> NDArray[np.int64]:
         """Index of the frame on the screen at each time."""
@@ -82,14 +85,14 @@ class _Timeline:
                 f"{path}: no frame at {times_s[outside][0]:.3f} s, the video lasts {self.duration_s:.3f} s; "
                 "correct the times or duration_s in the manifest."
             )
-        starts_s = (self.stamps - self.stamps[0]) * self.tick_s
+        starts_s = (self.stamps - self.stamps[0]) * float(self.tick)
         return np.maximum(np.searchsorted(starts_s, times_s + _TOLERANCE_S, side="right") - 1, 0)
 
     def entry_for(self, frame: int, retreat: int) -> int:
         """The key frame to start from for `frame`, `retreat` key frames earlier than the nearest; 0 is the start."""
         if self.counted:
             return 0
-        return int(self.keys[max(np.searchsorted(self.keys, frame, side="right") - 1 - retreat, 0)])
+        return int(self.keys[max(int(np.searchsorted(self.keys, frame, side="right")) - 1 - retreat, 0)])
 
 
 def probe(path: Path) -> VideoInfo:
@@ -137,6 +140,8 @@ def walk_frames(
     scaler = VideoReformatter()
     with _Reader(path, timeline, threads) as reader:
         for number, frame in enumerate(_pick(reader, wanted)):
+            if (frame.width, frame.height) != (timeline.width, timeline.height):
+                raise BadInput(f"{path}: the picture changes its size on the way; cut the file there into two.")
             yield np.flatnonzero(which == number), _to_rgb(frame, scaler, timeline.orientation, size)
 
 
@@ -148,6 +153,7 @@ class _Reader:
         self.timeline = timeline
         self._threads = threads
         self._container: Any = None
+        self._stream: Any = None
         self._untouched = False
 
     def __enter__(self) -> _Reader:
@@ -161,24 +167,32 @@ class _Reader:
         if self._container is not None:
             self._container.close()
         self._container = _open(self.path)
+        self._stream = _video_stream(self.path, self._container)
+        self._stream.thread_type = "AUTO"
+        self._stream.codec_context.thread_count = self._threads
+        if self.timeline.codec == "mjpeg":  # or damaged pictures come out grey; others report damage by themselves
+            self._stream.codec_context.options = {"err_detect": "explode"}
         self._untouched = True
 
     def forward_from(self, entry: int) -> Iterator[tuple[int, Any]]:
         """(index, decoded frame) in order of presentation, from key frame `entry` on; from 0, from the very start."""
         if entry == 0 and not self._untouched:
             self._open()  # not a seek: there are files that cannot
+        if entry > 0 and self._untouched:
+            # The decoder must meet the first packet: old x264 writes there, and only there, which of its faults to undo.
+            with suppress(av.error.FFmpegError):
+                next(self._container.demux(self._stream)).decode()
         self._untouched = False
-        stream = self._container.streams.video[0]
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = self._threads
         stamps = self.timeline.stamps
         if entry > 0:
-            self._container.seek(int(stamps[entry]), stream=stream, backward=True)
-        for number, frame in enumerate(_decoded(self._container, stream)):
+            self._container.seek(int(stamps[entry]), stream=self._stream, backward=True)
+        for number, frame in enumerate(_decoded(self._container, self._stream)):
             if self.timeline.counted:
                 yield number, frame
-            elif frame.pts is not None and frame.pts >= stamps[0]:
-                yield int(np.searchsorted(stamps, frame.pts)), frame
+            elif frame.pts is not None and stamps[0] <= frame.pts <= stamps[-1]:
+                index = int(np.searchsorted(stamps, frame.pts))
+                if stamps[index] == frame.pts:
+                    yield index, frame
 
 
 def _pick(reader: _Reader, wanted: NDArray[np.int64]) -> Iterator[Any]:
@@ -186,7 +200,7 @@ def _pick(reader: _Reader, wanted: NDArray[np.int64]) -> Iterator[Any]:
     timeline = reader.timeline
     at, retreat = 0, 0
     while at < len(wanted):
-        entry = timeline.entry_for(int(wanted[at]), retreat)
+        begun, entry = at, timeline.entry_for(int(wanted[at]), retreat)
         fault = "the data end before it"
         try:
             for index, frame in reader.forward_from(entry):
@@ -207,40 +221,176 @@ def _pick(reader: _Reader, wanted: NDArray[np.int64]) -> Iterator[Any]:
                 fault = "the data end before it"
         except av.error.FFmpegError as error:
             fault = f"the data are damaged there ({error.strerror})"
-        if fault and entry == 0:
-            time_s = (timeline.stamps[wanted[at]] - timeline.stamps[0]) * timeline.tick_s
+        if not fault or at > begun:
+            continue  # the next one has a nearer key frame of its own
+        if entry == 0:
+            time_s = float(timeline.stamps[wanted[at]] - timeline.stamps[0]) * float(timeline.tick)
             raise BadInput(
                 f"{reader.path}: the frame at {time_s:.3f} s cannot be decoded ({fault}); replace the file by an "
                 "undamaged copy, or convert it anew from its source."
             )
-        if fault:
-            retreat = 2 * retreat + 1
-            
+        retreat = 2 * retreat + 1
+
 
 def _timeline_of(path: Path) -> _Timeline:
     try:
         status = path.stat()
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); check the path in the manifest.") from error
+    if not path.is_file():
+        raise BadInput(f"{path}: not a file; check the path in the manifest.")
+    if status.st_size == 0:
+        raise BadInput(f"{path}: the file is empty; replace it by the whole video.")
     return _read_timeline(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _read_timeline(path: Path, size_bytes: int, _changed: int) -> _Timeline:
-    """Go through the packets of the file. Size and time of change are in the key: an edited file is read anew."""
-    if size_bytes == 0:
-        raise BadInput(f"{path}: the file is empty; replace it by the whole video.")
+def _read_timeline(path: Path, _size: int, _changed: int) -> _Timeline:
+    """Go through all packets, then decode one frame. Size and time of change make a changed file be read anew."""
     try:
         with _open(path) as container:
-            if not container.streams.video:
-                raise BadInput(f"{path}: the file holds no video (audio only?); give the recording's video file.")
-            stream = container.streams.video[0]
-            promised = stream.frames
-            slots = [
-                (p.pts, p.dts, p.duration or 0, p.is_keyframe, p.is_corrupt)
-                for p in container.demux(stream)
-                if p.size > 0 and not p.is_discard
-            ]
-            ...
+            stream = _video_stream(path, container)
+            is_avi = container.format.name == "avi"
+            # MP4 lists its frames ahead; AVI counts its slots, give or take one; Matroska says its length in bytes.
+            promised = len(stream.index_entries) if "mp4" in container.format.name else 0
+            promised = stream.frames - 1 if is_avi else promised
+            packets = np.fromiter(_packets(container, stream), dtype=_PACKET)
+            _refuse_cut_file(path, packets, promised, is_avi)
+            stamps, end, keys, counted = _presentation(path, packets[~packets["hidden"]], is_avi)
+            tick, codec = Fraction(stream.time_base), str(stream.codec_context.name)
+        with _open(path) as container:
+            first, decoded = None, 0
+            for frame in _decoded(container, _video_stream(path, container)):
+                first, decoded = first or frame, decoded + 1
+                if not counted:
+                    break  # else all are decoded, once, for their number
     except av.error.FFmpegError as error:
-        raise BadInput(f"x") from error
+        raise BadInput(
+            f"{path}: not a video that can be read ({error.strerror}); give MP4, MOV, AVI or MKV that plays elsewhere."
+        ) from error
+    if first is None or (counted and decoded != len(stamps)):
+        raise BadInput(
+            f"{path}: {decoded} of {len(stamps)} frames can be decoded; replace the file by an undamaged copy, or "
+            "convert it to H.264 in MP4."
+        )
+    # A stream cut out of another may begin with frames that refer to what was cut off: the first to come out counts.
+    skipped = 0 if counted or first.pts is None else int(np.searchsorted(stamps, first.pts))
+    return _Timeline(
+        stamps=stamps[skipped:],
+        end=end,
+        tick=tick,
+        keys=np.union1d([0], np.maximum(np.searchsorted(stamps, keys) - skipped, 0)),
+        counted=counted,
+        codec=codec,
+        width=first.width,
+        height=first.height,
+        orientation=_orientation(first),
+    )
+
+
+def _packets(container: Any, stream: Any) -> Iterator[tuple[int, int, int, bool, bool, bool]]:
+    """One _PACKET each; the bytes themselves are let go at once."""
+    for p in container.demux(stream):
+        if p.size > 0:  # neither the flush at the end nor AVI's empty slot, which leaves the screen as it is
+            pts, dts = (_NO_TIME if stamp is None else stamp for stamp in (p.pts, p.dts))
+            yield pts, dts, p.duration or 0, p.is_keyframe, p.is_discard, p.is_corrupt
+
+
+def _refuse_cut_file(path: Path, packets: NDArray[Any], promised: int, is_avi: bool) -> None:
+    if len(packets) == 0:
+        raise BadInput(f"{path}: the file holds no frame; replace it by the whole video.")
+    found = int(packets["dts"].max()) + 1 if is_avi else len(packets)
+    if found < promised or packets["corrupt"].any() or _is_cut_matroska(path):
+        raise BadInput(
+            f"{path}: the file is cut off or damaged (the last of its frames is number {found}); replace it by the "
+            "whole video."
+        )
+
+
+def _is_cut_matroska(path: Path) -> bool:
+    """Whether a Matroska segment says that it is longer than the file. RFC 8794 (EBML), section 4: sizes."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    at = head.find(b"\x18\x53\x80\x67") + 4
+    if not head.startswith(b"\x1a\x45\xdf\xa3") or at < 4 or at + 8 > len(head) or head[at] == 0:
+        return False
+    width = 9 - head[at].bit_length()  # leading zero bits of the first byte tell how many bytes hold the size
+    size = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
+    unknown = size == (1 << 7 * width) - 1  # a recording that was never closed
+    return not unknown and at + width + size > path.stat().st_size
+
+
+def _presentation(
+    path: Path, packets: NDArray[Any], is_avi: bool
+) -> tuple[NDArray[np.int64], int, NDArray[np.int64], bool]:
+    """When frames appear, when the last one goes, the stamps of key frames, and whether frames must be counted."""
+    counted = is_avi and bool((packets["pts"] != packets["dts"]).any())
+    own = packets["dts" if counted else "pts"]
+    stamps = np.unique(own)
+    if len(stamps) < len(own) or (own == _NO_TIME).any():
+        raise BadInput(f"{path}: several frames share one time or have none; convert the file to H.264 in MP4.")
+    if counted and stamps[-1] - stamps[0] >= len(stamps):
+        # The file does not say which frame is the one that stays through an empty slot.
+        raise BadInput(f"{path}: reordered frames with pauses between them; convert the file to H.264 in MP4.")
+    mean_gap = round((stamps[-1] - stamps[0]) / max(len(stamps) - 1, 1))
+    end = int(stamps[-1]) + int(packets["duration"][own.argmax()] or max(mean_gap, 1))
+    return stamps, end, own[packets["key"]], counted
+
+
+def _orientation(frame: Any) -> tuple[int, int, int, int]:
+    """a, b, c, d of FFmpeg's display matrix: a stored pixel (x, y) is shown at (a x + c y, b x + d y)."""
+    for side_data in frame.side_data:
+        if side_data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = np.frombuffer(bytes(side_data), dtype=np.int32)[:5].tolist()
+            return a, b, c, d
+    return 1, 0, 0, 1
+
+
+def _is_turned(orientation: tuple[int, int, int, int]) -> bool:
+    a, b, _, _ = orientation
+    return abs(b) > abs(a)
+
+
+def _to_rgb(frame: Any, scaler: VideoReformatter, orientation: tuple[int, int, int, int], size: int | None) -> Frame:
+    """A decoded frame as displayed, RGB (H, W, 3).
+
+    Bilinear, not area: when it shrinks, swscale widens the bilinear filter to cover every source pixel, and fine
+    stripes alias half as much as with its box filter; when it enlarges the two agree. Bit-exact flags, so that
+    processors with other vector units give the same pixels.
+    """
+    width, height = frame.width, frame.height
+    if size is not None:
+        scale = size / min(width, height)
+        width, height = max(size, round(width * scale)), max(size, round(height * scale))
+    flags = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+    scaled: Any = scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation=flags, threads=1)
+    pixels: Frame = scaled.to_ndarray()
+    a, b, c, d = orientation
+    turned = _is_turned(orientation)
+    if turned:
+        pixels = pixels.swapaxes(0, 1)
+    if (c if turned else a) < 0:
+        pixels = pixels[:, ::-1]
+    if (b if turned else d) < 0:
+        pixels = pixels[::-1]
+    if size is not None:
+        top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
+        pixels = pixels[top : top + size, left : left + size]
+    return np.ascontiguousarray(pixels)
+
+
+def _open(path: Path) -> Any:
+    # An absolute path cannot be taken for an address ("http:", "concat:").
+    return av.open(str(path.absolute()), options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"})
+
+
+def _video_stream(path: Path, container: Any) -> Any:
+    stream = container.streams.best("video")  # not the first: that may be a cover picture
+    if stream is None:
+        raise BadInput(f"{path}: the file holds no video (only sound?); give the recording's video file.")
+    return stream
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    for packet in container.demux(stream):
+        yield from packet.decode()

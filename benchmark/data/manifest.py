@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -263,8 +262,8 @@ def _refuse_subject_on_two_sides(folder: Path, recordings: pd.DataFrame) -> None
     if len(both):
         row = both.iloc[-1]
         raise BadInput(
-            f"{folder / 'recordings.tsv'} row {row['row']}: subject {row['subject_id']!r} stands in more than one split; "
-            "give all recordings of a subject the same split"
+            f"{folder / 'recordings.tsv'} row {row['row']}: subject {row['subject_id']!r} stands in more than one "
+            "split; give all recordings of a subject the same split"
         )
     species = recordings.groupby("subject_id")["species"].nunique()
     mixed = recordings[recordings["subject_id"].isin(species[species > 1].index)]
@@ -303,10 +302,3 @@ def _refuse_overlapping_seizures(path: Path, events: pd.DataFrame) -> None:
                     f"{after['onset_s']:g} s, before the one in row {before['row']} has ended; they overlap: merge "
                     "them or correct the times"
                 )
-
-
-def owner_only(folder: Path) -> Path:
-    """Make `folder` readable by its owner alone: decoded frames identify patients."""
-    folder.mkdir(parents=True, exist_ok=True)
-    os.chmod(folder, 0o700)
-    return folder

@@ -100,12 +100,11 @@ def _total(weights: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:
 
 
 def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    ratio: FloatArray = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return ratio
 
 
-def _mass_at_each_score(
-    labels: FloatArray, scores: FloatArray, weights: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def _mass_at_each_score(labels: FloatArray, scores: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Weight of positives and of negatives at each distinct score, highest score first: two (B, G) arrays."""
     order = np.argsort(-scores, kind="stable")
     ranked, positive, mass = scores[order], labels[order] == 1, weights[:, order]

@@ -15,7 +15,8 @@ counted, never filled in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -166,9 +167,7 @@ def _expected(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions[["method", "replicate"]].drop_duplicates().merge(queries, how="cross")
 
 
-def _planned_and_made(
-    predictions: pd.DataFrame, planned: pd.DataFrame, clips: pd.DataFrame
-) -> pd.DataFrame:
+def _planned_and_made(predictions: pd.DataFrame, planned: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     """One row per planned prediction, score NaN where it was not made."""
     _require(planned, KEY, "planned predictions")
     _refuse_doubles(planned, KEY, "planned predictions")
@@ -202,44 +201,146 @@ def _place(row: pd.Series) -> str:
     return ", ".join(f"{column} {row[column]}" for column in KEY)
 
 
-def _score_method(
-    name: str, rows: pd.DataFrame, clips: pd.DataFrame, resamples: int, seed: int
-) -> MethodScores:
-    clip_codes = np.searchsorted(clips["clip_id"].to_numpy(dtype=object), rows["clip_id"].to_numpy(dtype=object))
-    used, clip_codes = np.unique(clip_codes, return_inverse=True)
-    clips = clips.iloc[used]
+@dataclass(frozen=True)
+class _Shot:
+    """One method's predictions at one number of shots; both arrays are (replicates, episodes, clips)."""
+
+    shots: int
+    planned: NDArray[np.bool_]
+    scores: FloatArray  # NaN where no prediction was made
+
+    def averaged(self) -> FloatArray:
+        """Mean score over episodes, (replicates, clips); NaN for a clip that some replicate never predicted."""
+        means = _mean_over_episodes(self.scores)
+        return np.where(np.isnan(means).any(axis=0), np.nan, means)
+
+
+def _score_method(name: str, rows: pd.DataFrame, clips: pd.DataFrame, resamples: int, seed: int) -> MethodScores:
+    clips = clips.loc[clips["clip_id"].isin(rows["clip_id"])]
     labels = clips["label"].to_numpy(dtype=np.float64)
-    patients = clips["subject_id"].astype(str).to_numpy(dtype=object)
-    replicates, replicate_codes = np.unique(rows["replicate"].to_numpy(), return_inverse=True)
-    shots_of_row = rows["shots"].to_numpy()
-    shots = [int(value) for value in np.unique(shots_of_row)]
-    shape = (len(replicates), len(labels))
-    cubes, planned = [], []
-    for count in shots:
-        here = shots_of_row == count
-        place = (replicate_codes[here], clip_codes[here])
-        cube, wanted = _cube(rows.loc[here], place, shape)
-        cubes.append(cube)
-        planned.append(wanted)
-    averages = np.stack([_mean_over_episodes(cube) for cube in cubes])
-    known = ~np.isnan(averages).any(axis=1)
-    intervals = patient_intervals(averages, labels, patients.tolist(), resamples=resamples, seed=seed)
+    patients = [str(subject) for subject in clips["subject_id"]]
+    shots = _split_by_shots(rows, clips)
+    averages = np.stack([shot.averaged() for shot in shots])
+    intervals = patient_intervals(averages, labels, patients, resamples=resamples, seed=seed)
     per_shot = []
-    for index, count in enumerate(shots):
-        values = _mean_metrics([clip_metrics(labels[known[index]], row[known[index]]) for row in averages[index]])
-        episodes = _per_episode(cubes[index], labels)
-        per_shot.append(
-            Scores(
-                shots=(count,),
-                counts=_counts(cubes[index], planned[index], known[index], labels, patients),
-                metrics={
-                    metric: MetricScore(
-                        per_clip=PerClip(value=values[metric], interval=intervals[metric].per_shot[index]),
-                        per_episode=episodes[metric],
-                    )
-                    for metric in METRICS
-                },
+    for index, shot in enumerate(shots):
+        per_clip = _score_clips(averages[index], labels)
+        per_episode = _score_episodes(shot, labels)
+        metrics = {
+            metric: MetricScore(
+                per_clip=PerClip(value=per_clip[metric], interval=intervals[metric].per_shot[index]),
+                per_episode=per_episode[metric],
             )
-        )
-    averaged = _averaged(per_shot, {metric: intervals[metric].averaged for metric in METRICS}, known, labels, patients)
-    return MethodScores(method=name, replicates=len(replicates), per_shot=tuple(per_shot), averaged=averaged)
+            for metric in METRICS
+        }
+        counts = _count([shot], averages[[index]], labels, patients)
+        per_shot.append(Scores(shots=(shot.shots,), counts=counts, metrics=metrics))
+    averaged = Scores(
+        shots=tuple(shot.shots for shot in shots),
+        counts=_count(shots, averages, labels, patients),
+        metrics={
+            metric: _average([scores.metrics[metric] for scores in per_shot], intervals[metric].averaged)
+            for metric in METRICS
+        },
+    )
+    replicates = rows["replicate"].nunique()
+    return MethodScores(method=name, replicates=replicates, per_shot=tuple(per_shot), averaged=averaged)
+
+
+def _split_by_shots(rows: pd.DataFrame, clips: pd.DataFrame) -> list[_Shot]:
+    """Dense arrays from the long table; clips in the order of `clips`, the rest sorted."""
+    clip_of_row = pd.Index(clips["clip_id"]).get_indexer(pd.Index(rows["clip_id"]))
+    replicates, replicate_of_row = np.unique(rows["replicate"].to_numpy(), return_inverse=True)
+    scores = rows["score"].to_numpy(dtype=np.float64)
+    shots_of_row = rows["shots"].to_numpy()
+    found = []
+    for shots in np.unique(shots_of_row):
+        here = shots_of_row == shots
+        episodes, episode_of_row = np.unique(rows["episode"].to_numpy()[here], return_inverse=True)
+        cell = (replicate_of_row[here], episode_of_row, clip_of_row[here])
+        shape = (len(replicates), len(episodes), len(clips))
+        planned, made = np.zeros(shape, dtype=bool), np.full(shape, np.nan)
+        planned[cell], made[cell] = True, scores[here]
+        found.append(_Shot(shots=int(shots), planned=planned, scores=made))
+    return found
+
+
+def _mean_over_episodes(scores: FloatArray) -> FloatArray:
+    """Mean over axis 1 of (replicates, episodes, clips), of what is there; NaN where nothing is.
+
+    Taken from the smallest value upward, so that a constant averages to itself to the last bit: otherwise clips seen in
+    7 and in 9 episodes would differ by an ulp, and a constant score would get a ROC-AUC made of rounding errors.
+    """
+    ranked = np.sort(scores, axis=1)  # NaN last
+    smallest, largest = ranked[:, 0], np.fmax.reduce(ranked, axis=1)
+    seen = ~np.isnan(ranked)
+    above = np.where(seen, ranked - smallest[:, None], 0.0).sum(axis=1)
+    means: FloatArray = np.minimum(smallest + above / np.maximum(seen.sum(axis=1), 1), largest)
+    return means
+
+
+def _score_clips(averaged: FloatArray, labels: FloatArray) -> dict[Metric, float | None]:
+    """Mean over replicates of each metric; averaged: (replicates, clips), NaN for clips left out."""
+    known = ~np.isnan(averaged).any(axis=0)
+    found = [clip_metrics(labels[known], scores[known]) for scores in averaged]
+    return {metric: _mean([values[metric] for values in found]) for metric in METRICS}
+
+
+def _score_episodes(shot: _Shot, labels: FloatArray) -> dict[Metric, PerEpisode]:
+    """Mean and SD over episodes within each replicate, both then averaged over replicates."""
+    means: dict[Metric, list[float | None]] = {metric: [] for metric in METRICS}
+    spreads: dict[Metric, list[float | None]] = {metric: [] for metric in METRICS}
+    with_both_classes = set()
+    for episodes in shot.scores:
+        values: dict[Metric, list[float]] = {metric: [] for metric in METRICS}
+        for episode, scores in enumerate(episodes):
+            made = ~np.isnan(scores)
+            for metric, value in quick_metrics(labels[made], scores[made]).items():
+                if value is not None:
+                    values[metric].append(value)
+                    with_both_classes.add(episode)
+        for metric in METRICS:
+            means[metric].append(float(np.mean(values[metric])) if values[metric] else None)
+            spreads[metric].append(float(np.std(values[metric], ddof=1)) if len(values[metric]) > 1 else None)
+    return {
+        metric: PerEpisode(mean=_mean(means[metric]), sd=_mean(spreads[metric]), episodes=len(with_both_classes))
+        for metric in METRICS
+    }
+
+
+def _average(per_shot: Sequence[MetricScore], interval: Interval | None) -> MetricScore:
+    value = _mean([score.per_clip.value for score in per_shot])
+    return MetricScore(
+        per_clip=PerClip(value=value, interval=None if value is None else interval),
+        per_episode=PerEpisode(
+            mean=_mean([score.per_episode.mean for score in per_shot]),
+            sd=_mean([score.per_episode.sd for score in per_shot]),
+            episodes=sum(score.per_episode.episodes for score in per_shot),
+        ),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Plain mean; None as soon as one part is missing."""
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if present and len(present) == len(values) else None
+
+
+def _count(shots: Sequence[_Shot], averages: FloatArray, labels: FloatArray, patients: Sequence[str]) -> Counts:
+    known = np.isfinite(averages).min(axis=1)
+    used = known.max(axis=0)
+    made = [~np.isnan(shot.scores) for shot in shots]
+    missing_units = [shot.planned.any(axis=2) & ~there.any(axis=2) for shot, there in zip(shots, made, strict=True)]
+    unscored = [shot.planned.any(axis=(0, 1)) & ~row for shot, row in zip(shots, known, strict=True)]
+    predictions = sum(int(there.sum()) for there in made)
+    return Counts(
+        positive_clips=int((labels[used] == 1).sum()),
+        negative_clips=int((labels[used] == 0).sum()),
+        prevalence=float((labels[used] == 1).mean()) if used.any() else None,
+        patients=len({patient for patient, scored in zip(patients, used, strict=True) if scored}),
+        episodes=sum(int(shot.planned.any(axis=(0, 2)).sum()) for shot in shots),
+        predictions=predictions,
+        missing_predictions=sum(int(shot.planned.sum()) for shot in shots) - predictions,
+        missing_units=sum(int(units.sum()) for units in missing_units),
+        unscored_clips=sum(int(clips.sum()) for clips in unscored),
+    )

@@ -1,0 +1,101 @@
+"""From run folders to rows of the board: predictions are read and scored; no video, no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmark.board.table import BoardRow
+from benchmark.run.records import RunFolder
+from benchmark.run.units import Record, RunCard
+from benchmark.score.summary import MethodScores, RunScores, score_run
+from tasks.errors import BadInput
+
+INIT_NAMES = {"random": "random-init"}
+
+
+def score_folder(path: Path) -> tuple[RunScores, RunCard, list[Record]]:
+    """Score one run from its records.
+
+    Raises:
+        BadInput: not a run, or nothing in it has finished.
+    """
+    folder = RunFolder(path)
+    card, records = folder.card(), folder.records()
+    done = [r for r in records if r.predictions is not None]
+    if not done:
+        raise BadInput(f"{path}: no unit of this run has finished; run it again and read its errors")
+    queries = folder.episode_queries()
+    return score_run(_made(done), folder.clips(), _planned(records, queries)), card, records
+
+
+def board_rows(paths: Sequence[Path]) -> list[BoardRow]:
+    """One row a method and run."""
+    rows = []
+    for path in paths:
+        scores, card, records = score_folder(path)
+        by_row = {row_name(record): record for record in records if record.status == "done"}
+        rows += [_row(by_row[method.method], card, method) for method in scores.methods]
+    return rows
+
+
+def row_name(record: Record) -> str:
+    """What keeps the rows of one run apart: the method, and for a network its size and initial weights."""
+    unit = record.unit
+    return unit.method if unit.size == "-" else f"{unit.method} [{unit.size}, {unit.init}]"
+
+
+def _row(record: Record, card: RunCard, scores: MethodScores) -> BoardRow:
+    unit, stamp = record.unit, record.provenance
+    return BoardRow(
+        method=unit.method,
+        baseline=unit.baseline,
+        init=INIT_NAMES.get(unit.init, unit.init),
+        pool=record.card.get("pool", "-"),
+        size=unit.size,
+        data=f"{card.data.name} (rendered)" if card.data.rendered else card.data.name,
+        rendered=card.data.rendered,
+        task=f"{card.task.name}, {card.task.window_s:g} s windows",
+        protocol=card.protocol.name,
+        commit=str(stamp.get("commit", "unknown"))[:12] + ("+dirty" if stamp.get("dirty") else ""),
+        scores=scores,
+    )
+
+
+def _made(records: Sequence[Record]) -> pd.DataFrame:
+    """Every prediction as a row of the table that `score_run` reads."""
+    parts = []
+    for record in records:
+        if record.predictions is None:
+            continue
+        for replicate, scores in enumerate(record.predictions.scores):
+            clips = record.predictions.clip_ids
+            parts.append(_part(record, replicate, clips).assign(score=np.array(scores)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _planned(records: Sequence[Record], queries: dict[tuple[int, int], tuple[str, ...]]) -> pd.DataFrame:
+    """Every prediction there should be: each method that has begun, on each saved episode of its shots."""
+    replicates: dict[str, int] = {}
+    for record in records:
+        made = len(record.predictions.scores) if record.predictions else 1
+        replicates[row_name(record)] = max(replicates.get(row_name(record), 1), made)
+    begun = {(row_name(record), record.unit.shots): record for record in records}
+    parts = [
+        _part(record, replicate, queries[shots, episode]).assign(shots=shots, episode=episode)
+        for (name, shots), record in sorted(begun.items())
+        for (of_shots, episode) in sorted(queries)
+        if of_shots == shots
+        for replicate in range(replicates[name])
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _part(record: Record, replicate: int, clips: Sequence[str]) -> pd.DataFrame:
+    unit = record.unit
+    return pd.DataFrame({"clip_id": list(clips)}).assign(
+        method=row_name(record), shots=unit.shots, episode=unit.episode, replicate=replicate
+    )

@@ -1,0 +1,323 @@
+"""The leaderboard as text: `render(rows, paper, "markdown" | "csv" | "json") -> str`, the same bytes for the same rows.
+
+Only rows on the same data, task, protocol and shots stand in one table. In it they are sorted by ROC-AUC averaged over
+shots, without rank numbers: the order is no verdict, since intervals of neighbours mostly overlap. Chance stands at
+the bottom wherever its luck put it: it is the floor to be cleared, not a contestant. What the paper reports comes
+last, under its own heading and in its own order, for it was measured on other clips and never re-scored.
+
+Names come from submissions, so from strangers: they are escaped for Markdown and kept from being formulas in CSV.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from tabulate import tabulate
+
+from benchmark.score.metrics import METRICS, Metric
+from benchmark.score.summary import MethodScores, Scores
+from benchmark.score.uncertainty import CLIPS, Interval
+from tasks.errors import BadInput
+
+RENDERED = "Rendered demo data: these numbers say nothing about patients."
+RANDOM_INIT = (
+    "Rows marked random-init start from random weights: they show that the code runs, not what the published method "
+    "of that name can do."
+)
+NOTHING = "No scored runs yet."
+PAPER = Path(__file__).with_name("paper_2603_12887.yaml")
+
+_TITLES: dict[Metric, str] = {
+    "balanced_accuracy": "bacc at 0.5",
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "brier": "Brier",
+}
+_ABSENT = "—"
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """One scored method: what it is, what it was run on, its figures."""
+
+    method: str  # row name: baseline and its non-default settings
+    baseline: str  # registered name; "chance" goes to the bottom
+    init: str  # "k400", "k400-ssl", "random-init"; "none" for methods without weights
+    pool: str  # what it was pre-trained on
+    size: str  # "tiny", "base"
+    data: str  # e.g. "rendered demo"
+    rendered: bool  # drawn by a program: nobody was filmed
+    task: str
+    protocol: str
+    commit: str
+    scores: MethodScores
+
+    @property
+    def random_init(self) -> bool:
+        """Whether it started from random weights."""
+        return self.init.startswith("random")
+
+    @property
+    def identity(self) -> dict[str, str | bool]:
+        """Every field but the scores, in order, with random weights always called random-init."""
+        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "scores"}
+        return {**named, "init": "random-init" if self.random_init else self.init}
+
+
+class _Reported(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ReportedFigures(_Reported):
+    """Figures as printed in a paper, in [0, 1]."""
+
+    balanced_accuracy: float = Field(ge=0, le=1)
+    roc_auc: float = Field(ge=0, le=1)
+    pr_auc: float = Field(ge=0, le=1)
+
+
+class ReportedShot(ReportedFigures):
+    """Figures at one number of support clips per class."""
+
+    shots: int = Field(ge=1)
+
+
+class ReportedRow(ReportedFigures):
+    """One row of a paper's table, averaged over its shots."""
+
+    name: str
+    kind: Literal["method", "ablation"]
+    per_shot: tuple[ReportedShot, ...] = ()
+
+
+class PaperResults(_Reported):
+    """A paper's own table: shown, never ranked with scored rows."""
+
+    label: str = Field(description="Where the figures come from and what they lack.")
+    note: str = Field(description="How far they may be read.")
+    shots: tuple[int, ...] = Field(description="Averages are over these.")
+    rows: tuple[ReportedRow, ...] = Field(description="In the paper's order.")
+
+
+def load_paper(path: Path = PAPER) -> PaperResults:
+    """The figures of arXiv 2603.12887 that ship with the suite."""
+    return PaperResults.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def render(rows: Sequence[BoardRow], paper: PaperResults | None, fmt: str) -> str:
+    """The board as text. fmt: "markdown" to read, "csv" and "json" for every figure. BadInput for another fmt."""
+    formats = {"markdown": _markdown, "csv": _csv, "json": _json}
+    if fmt not in formats:
+        raise BadInput(f"--format {fmt}: there is no such format; use one of {', '.join(formats)}.")
+    return formats[fmt](_tables(rows), paper)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows that may stand side by side, sorted."""
+
+    task: str
+    protocol: str
+    data: str
+    shots: tuple[int, ...]
+    rows: tuple[BoardRow, ...]
+
+    @property
+    def warnings(self) -> list[str]:
+        rendered = [RENDERED] if any(row.rendered for row in self.rows) else []
+        return rendered + ([RANDOM_INIT] if any(row.random_init for row in self.rows) else [])
+
+
+def _tables(rows: Sequence[BoardRow]) -> list[_Table]:
+    def comparable(row: BoardRow) -> tuple[str, str, str, tuple[int, ...]]:
+        return row.task, row.protocol, row.data, row.scores.averaged.shots
+
+    return [
+        _Table(*key, rows=tuple(sorted(members, key=_position)))
+        for key, members in groupby(sorted(rows, key=comparable), key=comparable)
+    ]
+
+
+def _position(row: BoardRow) -> tuple[Any, ...]:
+    value = row.scores.averaged.metrics["roc_auc"].per_clip.value
+    order = (row.baseline == "chance", value is None, -(value or 0.0))
+    return (*order, *map(str, row.identity.values()), row.scores.model_dump_json())
+
+
+def _markdown(tables: list[_Table], paper: PaperResults | None) -> str:
+    parts = [_markdown_table(table) for table in tables] or [NOTHING]
+    if paper is not None:
+        parts.append(_markdown_paper(paper))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(table: _Table) -> str:
+    shots = ", ".join(map(str, table.shots))
+    heading = f"### {_cell(table.task)}, {_cell(table.protocol)}: {_cell(table.data)}, averaged over {shots} shots"
+    headers = ["method", "init", "size", "pool", "data", "clips +/−", "patients"]
+    headers += [f"{_TITLES[metric]} [95%]" for metric in METRICS] + ["ROC-AUC per episode ± SD"]
+    body = [_markdown_row(row) for row in table.rows]
+    return "\n\n".join([heading, *table.warnings, _pipe(headers, body, left=5), *_notes(table)])
+
+
+def _markdown_row(row: BoardRow) -> list[str]:
+    averaged = row.scores.averaged
+    counts, metrics = averaged.counts, averaged.metrics
+    episodes = metrics["roc_auc"].per_episode
+    name = _cell(row.method) + (" ‡" if counts.missing_predictions else "")
+    few = "*" if any(interval.source == CLIPS for interval in _intervals(averaged)) else ""
+    return [
+        name,
+        *(_cell(row.identity[key]) for key in ("init", "size", "pool", "data")),
+        f"{counts.positive_clips}/{counts.negative_clips}",
+        f"{counts.patients}{few}",
+        *(_with_interval(metrics[metric].per_clip.value, metrics[metric].per_clip.interval) for metric in METRICS),
+        f"{_number(episodes.mean)} ± {_number(episodes.sd)}" if episodes.mean is not None else _ABSENT,
+    ]
+
+
+def _notes(table: _Table) -> list[str]:
+    notes = [
+        "Each clip's scores are averaged over episodes, then scored once; brackets: 95% interval over patients. "
+        "Per episode ± SD is the paper's way; that SD is between episodes and says nothing about other patients. "
+        "The order is no verdict: compare two methods on the same clips with `seizure-bench compare`."
+    ]
+    intervals = [interval for row in table.rows for interval in _intervals(row.scores.averaged)]
+    if any(interval.source == CLIPS for interval in intervals):
+        notes.append(
+            r"\* Fewer than 8 patients: the interval resamples clips within each class. It can be too narrow, "
+            "since clips of one patient are alike."
+        )
+    if any(interval.degenerate for interval in intervals):
+        notes.append(
+            "† All resamples gave the same value; at 0 or 1 the other end is the exact limit for that many patients."
+        )
+    for row in table.rows:
+        counts = row.scores.averaged.counts
+        if counts.missing_predictions:
+            planned = counts.predictions + counts.missing_predictions
+            notes.append(
+                f"‡ {_cell(row.method)}: {counts.missing_predictions} of {planned} predictions are missing "
+                f"(failed units: {counts.missing_units}); scored on the rest, nothing filled in."
+            )
+    return notes
+
+
+def _markdown_paper(paper: PaperResults) -> str:
+    def line(name: str, kind: str, shots: str, figures: ReportedFigures) -> list[str]:
+        return [name, kind, shots, *(f"{value:.4f}" for value in _reported(figures).values())]
+
+    body = []
+    for row in paper.rows:
+        body.append(line(_cell(row.name), row.kind, "average", row))
+        body += [line(_cell(row.name), row.kind, str(shot.shots), shot) for shot in row.per_shot]
+    headers = ["method", "kind", "shots", "bacc", "ROC-AUC", "PR-AUC"]
+    return "\n\n".join([f"### {_cell(paper.label)}", _cell(paper.note), _pipe(headers, body, left=3)])
+
+
+def _pipe(headers: list[str], body: list[list[str]], left: int) -> str:
+    align = ["left"] * left + ["right"] * (len(headers) - left)
+    return tabulate(body, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+
+
+def _with_interval(value: float | None, interval: Interval | None) -> str:
+    if value is None:
+        return _ABSENT
+    if interval is None:
+        return f"{_number(value)} [{_ABSENT}]"
+    mark = "†" if interval.degenerate else ""
+    return f"{_number(value)} [{interval.low:.2f}, {interval.high:.2f}]{mark}"
+
+
+def _number(value: float | None) -> str:
+    return _ABSENT if value is None else f"{value:.3f}"
+
+
+def _intervals(scores: Scores) -> list[Interval]:
+    found = (scores.metrics[metric].per_clip.interval for metric in METRICS)
+    return [interval for interval in found if interval is not None]
+
+
+def _reported(figures: ReportedFigures) -> dict[str, float]:
+    return {name: getattr(figures, name) for name in ("balanced_accuracy", "roc_auc", "pr_auc")}
+
+
+def _cell(text: object) -> str:
+    """Text of a stranger as one inert Markdown cell: no new cell, line, tag, link, code or hidden character."""
+    visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(text))
+    escaped = html.escape(" ".join(visible.split()), quote=False)
+    return re.sub(r"([\\`*|\[\]])", r"\\\1", escaped) or _ABSENT
+
+
+def _csv(tables: list[_Table], paper: PaperResults | None) -> str:
+    lines = [line for table in tables for row in table.rows for line in _csv_lines(table, row)]
+    if paper is not None:
+        lines += _csv_reported(paper)
+    out = io.StringIO()
+    columns = list(dict.fromkeys(column for line in lines for column in line))
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _csv_safe(value) for key, value in line.items()} for line in lines)
+    return out.getvalue()
+
+
+def _csv_lines(table: _Table, row: BoardRow) -> Iterable[dict[str, object]]:
+    for scores in (row.scores.averaged, *row.scores.per_shot):
+        line: dict[str, object] = {"status": "scored", **row.identity, "shots": _csv_shots(scores.shots)}
+        line |= scores.counts.model_dump()
+        for metric in METRICS:
+            score = scores.metrics[metric]
+            interval = asdict(score.per_clip.interval) if score.per_clip.interval else {}
+            line[metric] = score.per_clip.value
+            line |= {f"{metric}_{key}": interval.get(key) for key in ("low", "high", "source", "degenerate")}
+            line[f"{metric}_resamples_dropped"] = interval.get("resamples_dropped")
+            line |= {f"{metric}_per_episode_{key}": value for key, value in score.per_episode.model_dump().items()}
+        yield {**line, "warning": " ".join(table.warnings)}
+
+
+def _csv_reported(paper: PaperResults) -> Iterable[dict[str, object]]:
+    for row in paper.rows:
+        same = {"status": "reported", "method": row.name, "warning": f"{paper.label}. {paper.note}"}
+        yield {**same, "shots": _csv_shots(paper.shots), **_reported(row)}
+        for shot in row.per_shot:
+            yield {**same, "shots": _csv_shots([shot.shots]), **_reported(shot)}
+
+
+def _csv_shots(shots: Sequence[int]) -> str:
+    return str(shots[0]) if len(shots) == 1 else "average of " + " ".join(map(str, shots))
+
+
+def _csv_safe(value: object) -> object:
+    """Spreadsheets run cells that begin like a formula; a leading apostrophe makes them text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def _json(tables: list[_Table], paper: PaperResults | None) -> str:
+    board = {
+        "schema_version": 1,
+        "scored": [
+            {
+                "task": table.task,
+                "protocol": table.protocol,
+                "data": table.data,
+                "shots": table.shots,
+                "warnings": table.warnings,
+                "rows": [{**row.identity, "scores": row.scores.model_dump(mode="json")} for row in table.rows],
+            }
+            for table in tables
+        ],
+        "reported": None if paper is None else paper.model_dump(mode="json"),
+    }
+    return json.dumps(board, indent=2, allow_nan=False) + "\n"

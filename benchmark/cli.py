@@ -1,0 +1,229 @@
+"""`seizure-bench`: parse, call, print. No logic lives here, and nothing heavy is imported before a command needs it.
+
+Exit codes: 0 done, 1 some units failed, 2 bad input.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tasks.errors import BadInput
+
+app = typer.Typer(
+    help="Can a camera alone see a seizure coming? A benchmark of video seizure forecasting.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Make, check, describe and import data sets.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+DataOption = Annotated[Path | None, typer.Option(help="Folder with recordings.tsv; default: the rendered demo set.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
+TaskOption = Annotated[str, typer.Option(help="A shipped task, or a path to a .yaml of your own.")]
+ProtocolOption = Annotated[str, typer.Option(help="A shipped protocol, or a path to a .yaml of your own.")]
+WindowOption = Annotated[float | None, typer.Option(help="Length of the windows in seconds, 3 to 10.")]
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Option(help="Methods, separated by commas; `list` shows them.")],
+    shots: Annotated[str, typer.Option(help="Clips a class in the support, separated by commas.")] = "2,3,4",
+    task: TaskOption = "forecast_5s",
+    protocol: ProtocolOption = "patient_disjoint",
+    data: DataOption = None,
+    window: WindowOption = None,
+    episodes: Annotated[int | None, typer.Option(help="Episodes a shot; default: the protocol's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; an existing one of the same run is resumed.")] = None,
+    size: Annotated[Literal["tiny", "base"] | None, typer.Option(help="Default: tiny on the demo, else base.")] = None,
+    init: Annotated[Literal["random", "k400-ssl", "k400"] | None, typer.Option(help="Initial weights.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of published checkpoints.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value or method.key=value.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of negatives, episodes and training.")] = 0,
+    policy: Annotated[
+        Literal["only-missing", "always", "never"], typer.Option(help="Which units to compute.")
+    ] = "only-missing",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads a unit; default: 4, or all cores.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, compute nothing.")] = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run methods on episodes, score them, print the table. Finished units are never computed twice."""
+    from benchmark.board.rows import board_rows
+    from benchmark.board.table import render
+    from benchmark.files import cache_folder
+    from benchmark.progress import Progress
+    from benchmark.run.session import Request, machine_of, open_session, plan_text, run_session, summary
+
+    progress, cache = Progress(quiet), cache_folder()
+    request = Request(
+        models=_names(model, "--model"),
+        shots=_numbers(shots, "--shots"),
+        task=task,
+        protocol=protocol,
+        data=data,
+        out=out,
+        window_s=window,
+        episodes=episodes,
+        size=size,
+        init=init,
+        weights=weights,
+        changes=set_ or [],
+        seed=seed,
+    )
+    session = open_session(request, cache, progress)
+    for notice in session.notices:
+        progress.say(notice)
+    if dry_run:
+        return print(plan_text(session, policy, json))
+    outcome = run_session(session, machine_of(session, cache, device, threads), policy, progress)
+    if json:
+        print(summary(session, outcome))
+    else:
+        print(render(board_rows([session.folder.path]), None, "markdown") if session.folder.any_done() else "")
+        print(outcome.in_words(session.folder.path))
+    if outcome.failed:
+        raise typer.Exit(1)
+    return None
+
+
+@app.command("list")
+def list_(json: JsonOption = False) -> None:
+    """Show the methods, tasks and protocols."""
+    from benchmark.listing import listing
+
+    content = listing()
+    if json:
+        return print(json_module.dumps(content, indent=1))
+    for what, rows in content.items():
+        print(f"{what}:")
+        for name, summary in rows.items():
+            print(f"  {name:<20} {summary}")
+    return None
+
+
+@data_app.command("demo")
+def data_demo(
+    out: Annotated[Path | None, typer.Option(help="Where to; default: the cache, where `run` looks.")] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Render the demo set: synthetic video, for plumbing and teaching, never for claims."""
+    from benchmark.data.demo_cache import ensure_demo
+    from benchmark.files import cache_folder
+    from benchmark.progress import Progress
+
+    print(ensure_demo(cache_folder(), Progress(quiet), out))
+
+
+@data_app.command("validate")
+def data_validate(data: Annotated[Path, typer.Argument(help="Folder with recordings.tsv.")]) -> None:
+    """Check the tables, every row, and every video against its hash and its stated length, rate and size."""
+    from benchmark.data.describe import validate
+    from benchmark.progress import Progress
+
+    print(validate(data, Progress()))
+
+
+@data_app.command("describe")
+def data_describe(
+    data: Annotated[Path | None, typer.Argument(help="Folder with recordings.tsv; default: the demo set.")] = None,
+    task: TaskOption = "forecast_5s",
+    protocol: ProtocolOption = "patient_disjoint",
+    window: WindowOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Count the windows of a task by the reason why they are kept or left out."""
+    from benchmark.data.describe import describe
+    from benchmark.progress import Progress
+
+    text, content = describe(data, task, protocol, window, Progress())
+    print(json_module.dumps(content, indent=1) if json else text)
+
+
+@data_app.command("import")
+def data_import(
+    kind: Annotated[str, typer.Argument(help="tables, szcore or rodepil.")],
+    source: Annotated[Path, typer.Argument(help="Folder to read; nothing in it is changed.")],
+    out: Annotated[Path, typer.Option(help="New folder for the manifest and the (hard-linked) videos.")],
+    quiet: QuietOption = False,
+) -> None:
+    """Make a manifest from tables, from SzCORE-style event TSVs beside videos, or from RodEpil's folders."""
+    from benchmark.data.importers import import_data
+    from benchmark.progress import Progress
+
+    import_data(kind, source, out, Progress(quiet))
+    print(out)
+
+
+@app.command()
+def score(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    json: JsonOption = False,
+) -> None:
+    """Score runs from their predictions alone: neither video nor model is needed."""
+    _board(runs, "json" if json else "markdown", paper=False)
+
+
+@app.command()
+def leaderboard(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders; default: all under runs/.")] = None,
+    format_: Annotated[Literal["markdown", "csv", "json"], typer.Option("--format")] = "markdown",
+) -> None:
+    """Print the table of the runs, and, apart from it, what the paper reports."""
+    _board(runs or sorted(p.parent for p in Path("runs").glob("*/run.json")), format_, paper=True)
+
+
+@app.command("new-baseline")
+def new_baseline(name: Annotated[str, typer.Argument(help="Name of the method, such as my_method.")]) -> None:
+    """Write a working adapter file for a new method; the contract tests pick it up by themselves."""
+    from benchmark.scaffold import write_adapter
+
+    path = write_adapter(name)
+    print(
+        f"{path}\nNow edit it, then: seizure-bench run --model {name}, and: python -m pytest tests/contract -k {name}"
+    )
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one sentence and exit code 2, never a traceback."""
+    try:
+        app()
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; finished units are kept, the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+
+
+def _board(runs: list[Path], fmt: str, *, paper: bool) -> None:
+    from benchmark.board.rows import board_rows
+    from benchmark.board.table import load_paper, render
+
+    print(render(board_rows(runs), load_paper() if paper else None, fmt))
+
+
+def _names(text: str, flag: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise BadInput(f"{flag} {text!r}: name at least one; `seizure-bench list` shows them")
+    return names
+
+
+def _numbers(text: str, flag: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise BadInput(f"{flag} {text!r}: write whole numbers separated by commas, such as 2,3,4") from error
+
+
+if __name__ == "__main__":
+    main()

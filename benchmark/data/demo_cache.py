@@ -1,0 +1,33 @@
+"""The demo set where `run` looks for it: rendered once into the cache, then only read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from filelock import FileLock
+
+from benchmark.data.demo import DEMO_VERSION, render_demo
+from benchmark.data.demo.design import complete_design
+from benchmark.progress import Progress
+
+
+def ensure_demo(cache: Path, progress: Progress, out: Path | None = None) -> Path:
+    """The folder of the demo set, rendered now unless it is there (into `out`, if given, which must be new).
+
+    A second process waits for the first.
+
+    Raises:
+        BadInput: `out` exists and is not empty.
+    """
+    folder = out or cache / "demo" / f"v{DEMO_VERSION}"
+    if out is None and (folder / "recordings.tsv").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if out is None and (folder / "recordings.tsv").is_file():
+            return folder
+        progress.say(f"rendering the demo set into {folder}")
+        with progress.track("recordings", len(complete_design())) as advance:
+            render_demo(folder, workers=min(8, os.cpu_count() or 1), progress=lambda done, _: advance(done))
+    return folder

@@ -1,0 +1,195 @@
+"""Run work units in this process, one after the other: a record each, whatever happens to the others.
+
+for each method:  decode what it wants (once, ever) -> setup -> for each unit: fit, predict, write the record
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.baseline import Baseline, Context, Described, Scores
+from benchmark.data.dataset import Clips, PretrainClips, TaskData
+from benchmark.data.frames import Sampling
+from benchmark.progress import Progress
+from benchmark.run.plan import Method
+from benchmark.run.provenance import provenance
+from benchmark.run.records import RunFolder
+from benchmark.run.units import Predictions, Record, WorkUnit
+from protocols.episodes import Episode, assert_disjoint
+from tasks.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how the work is done: none of it changes a prediction beyond the stated tolerance."""
+
+    device: str | None
+    threads: int
+    cache: Path
+    weights: Path | None
+
+
+@dataclass
+class Outcome:
+    """What a call of `execute` did. `failed` names the units; `decoded` counts clips, `seconds` is wall time."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: list[str] = field(default_factory=list)
+    decoded: int = 0
+    seconds: float = 0.0
+
+    def in_words(self, folder: Path) -> str:
+        """For the end of a run."""
+        text = (
+            f"{self.done} units computed, {self.skipped} left as they were, {len(self.failed)} failed; {self.decoded} "
+            f"clips decoded; {in_time(self.seconds)}. Run folder: {folder}"
+        )
+        return text + "".join(f"\n  failed: {key} (its record holds the error)" for key in self.failed)
+
+
+def in_time(seconds: float) -> str:
+    """Seconds for people."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def execute(
+    pairs: Sequence[tuple[Method, WorkUnit]],
+    episodes: dict[tuple[int, int], Episode],
+    data: TaskData,
+    folder: RunFolder,
+    machine: Machine,
+    progress: Progress,
+) -> Outcome:
+    """Compute the units and write their records.
+
+    Args:
+        pairs: units with their methods, those of one method together.
+        episodes: by (shots, index).
+        data: the clips.
+        folder: a run folder held by this process.
+        machine: device, threads, caches.
+        progress: for the person who waits.
+
+    Raises:
+        BadInput: the user's input is at fault (a video, missing weights); finished records stay.
+    """
+    outcome, begun = Outcome(), time.monotonic()
+    with progress.track("work units", len(pairs)) as advance:
+        for _, group in groupby(pairs, key=lambda pair: pair[0].name):
+            todo = list(group)
+            method = todo[0][0]
+            try:
+                baseline, stamp = _prepare(method, data, machine, progress, outcome)
+            except BadInput:
+                raise
+            except Exception as error:
+                for _, unit in todo:
+                    folder.write(_failure(unit, f"setup: {_in_words(error)}", {}, {}))
+                    outcome.failed.append(unit.key)
+                continue
+            for _, unit in todo:
+                record = _run_unit(baseline, unit, episodes[unit.shots, unit.episode], data, stamp)
+                folder.write(record)
+                if record.status == "failed":
+                    outcome.failed.append(unit.key)
+                outcome.done += record.status == "done"
+                advance(outcome.done + len(outcome.failed))
+    outcome.seconds = time.monotonic() - begun
+    return outcome
+
+
+def _prepare(
+    method: Method, data: TaskData, machine: Machine, progress: Progress, outcome: Outcome
+) -> tuple[Baseline, dict[str, Any]]:
+    """An adapter that is set up, with its clips decoded, and the stamp of this process."""
+    baseline = method.make()
+    if baseline.input is not None:
+        outcome.decoded += data.decode_pool(baseline.input.sampling, machine.threads, progress)
+
+    def pretraining(sampling: Sampling) -> PretrainClips:
+        clips, decoded = data.pretraining(sampling, machine.threads, progress)
+        outcome.decoded += decoded
+        return clips
+
+    device = _device(machine, method.adapter.network)
+    context = Context(
+        seed=data.seed,
+        device=device,
+        threads=machine.threads,
+        cache=machine.cache,
+        weights=machine.weights,
+        pretraining=pretraining,
+        progress=progress,
+    )
+    baseline.setup(context)
+    return baseline, provenance(device, machine.threads, data.seed)
+
+
+def _device(machine: Machine, network: bool) -> str:
+    """The device asked for, else the first GPU, else the CPU; threads and kernels fixed so that numbers repeat."""
+    if not network:
+        return "cpu"
+    import torch
+
+    torch.set_num_threads(machine.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = machine.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BadInput(f"--device {device}: this machine has no usable GPU; use --device cpu")
+    return device
+
+
+def _run_unit(baseline: Baseline, unit: WorkUnit, episode: Episode, data: TaskData, stamp: dict[str, Any]) -> Record:
+    checks: dict[str, int] = {}
+    try:
+        checks = assert_disjoint(episode, data.subject_of, data.protocol)
+        sampling = baseline.input.sampling if baseline.input else None
+        query = data.query(episode, sampling)
+        begun = time.perf_counter()
+        baseline.fit(data.support(episode, sampling))
+        fitted = time.perf_counter()
+        scores = _checked(baseline.predict(query), query)
+        seconds = {"fit": round(fitted - begun, 4), "predict": round(time.perf_counter() - fitted, 4)}
+    except Exception as error:
+        print(traceback.format_exc(), file=sys.stderr)
+        return _failure(unit, _in_words(error), checks, stamp)
+    return Record(
+        unit=unit,
+        status="done",
+        predictions=Predictions(clip_ids=query.ids, scores=tuple(tuple(row) for row in scores.tolist())),
+        checks=checks,
+        card=baseline.card() if isinstance(baseline, Described) else {},
+        seconds=seconds,
+        provenance=stamp,
+    )
+
+
+def _checked(scores: Scores, query: Clips) -> Scores:
+    """As (R, N) float64, or a ValueError that says what the adapter got wrong."""
+    table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    if table.ndim != 2 or table.shape[1] != len(query):
+        raise ValueError(f"predict gave shape {np.shape(scores)} for {len(query)} clips")
+    if not np.isfinite(table).all() or table.min() < 0 or table.max() > 1:
+        raise ValueError("predict gave scores that are not finite numbers in [0, 1]")
+    return table
+
+
+def _failure(unit: WorkUnit, error: str, checks: dict[str, int], stamp: dict[str, Any]) -> Record:
+    return Record(unit=unit, status="failed", error=error, checks=checks, card={}, seconds={}, provenance=stamp)
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

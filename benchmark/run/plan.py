@@ -1,0 +1,162 @@
+"""From what a user asked for to the list of work units, before anything is computed.
+
+names and --set   -> methods (adapter, settings, scale)
+shots             -> episodes
+methods x shots x episodes -> WorkUnits; a policy picks those to run
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import yaml
+from pydantic import ValidationError
+
+from benchmark import registry
+from benchmark.baseline import Baseline, Init, Scale, Size
+from benchmark.run.units import RunCard, WorkUnit
+from protocols.episodes import Episode
+from tasks.errors import BadInput
+from tasks.spec import first_complaint
+
+Policy = Literal["only-missing", "always", "never"]
+SHARE_OF_MATMUL = 1 / 4
+UNCOSTED_EPISODE_S = 0.1
+DEFAULT_INIT: dict[Size, Init] = {"tiny": "random", "base": "k400-ssl"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table to come."""
+
+    name: str
+    adapter: type[Baseline]
+    settings: Any
+    scale: Scale
+
+    def make(self) -> Baseline:
+        """A fresh adapter."""
+        return self.adapter(self.settings, self.scale)
+
+
+def plan_methods(names: Sequence[str], changes: Sequence[str], scale: Scale) -> list[Method]:
+    """Look the methods up and apply `--set key=value` (or `method.key=value`) to those that know the key.
+
+    Raises:
+        BadInput: an unknown method, a key that no chosen method has, or a value out of range.
+    """
+    adapters = {name: registry.load(name) for name in dict.fromkeys(names)}
+    given: dict[str, dict[str, Any]] = {name: {} for name in adapters}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or not key:
+            raise BadInput(f"--set {change}: write it as key=value")
+        target, dot, short = key.partition(".")
+        chosen, field = ([target], short) if dot else (list(adapters), key)
+        takers = [name for name in chosen if name in adapters and field in adapters[name].Settings.model_fields]
+        if not takers:
+            known = sorted({f for name in adapters for f in adapters[name].Settings.model_fields})
+            near = difflib.get_close_matches(field, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
+            raise BadInput(f"--set {change}: none of {', '.join(adapters)} has a setting {key!r}; {hint}")
+        for name in takers:
+            given[name][field] = _value(text)
+    return [Method(name, adapter, _settings(name, adapter, given[name]), scale) for name, adapter in adapters.items()]
+
+
+def plan_units(methods: Sequence[Method], episodes: Sequence[Episode], card: RunCard) -> list[tuple[Method, WorkUnit]]:
+    """The product, grouped by method so that each is set up once."""
+    return [(method, _unit(method, episode, card.digest)) for method in methods for episode in episodes]
+
+
+def select(
+    units: Sequence[tuple[Method, WorkUnit]], is_done: Callable[[WorkUnit], bool], policy: Policy
+) -> list[tuple[Method, WorkUnit]]:
+    """Those that the policy wants computed now."""
+    if policy == "never":
+        return []
+    return [pair for pair in units if policy == "always" or not is_done(pair[1])]
+
+
+@runtime_checkable
+class Costed(Protocol):
+    """A method that can tell its arithmetic beforehand, in FLOP."""
+
+    def setup_flop(self, stage1_clips: int) -> float:
+        """Of stage 1, when it is not in the cache yet."""
+
+    def episode_flop(self, support: int, query: int) -> float:
+        """Of one fit and its predictions."""
+
+
+def estimate_seconds(
+    methods: Sequence[Method], todo: Sequence[tuple[Method, Episode]], stage1_clips: int
+) -> dict[str, float]:
+    """Seconds on this machine's CPU by method: FLOP over the measured rate of a matrix product.
+
+    A network's layers reach about a quarter of a matrix product's rate; a method that states no cost counts a
+    tenth of a second an episode. An order of magnitude, to tell minutes from days.
+    """
+    rate = _matmul_rate() * SHARE_OF_MATMUL
+    total = {}
+    for method in methods:
+        baseline, episodes = method.make(), [episode for m, episode in todo if m is method]
+        if not episodes:
+            total[method.name] = 0.0
+        elif isinstance(baseline, Costed):
+            flop = sum(baseline.episode_flop(len(e.support), len(e.query)) for e in episodes)
+            total[method.name] = (flop + baseline.setup_flop(stage1_clips)) / rate
+        else:
+            total[method.name] = UNCOSTED_EPISODE_S * len(episodes)
+    return total
+
+
+def _matmul_rate() -> float:
+    """FLOP/s of a float32 matrix product on this machine, all cores."""
+    import time
+
+    side = 1024
+    a = np.ones((side, side), dtype=np.float32)
+    a @ a
+    begun = time.perf_counter()
+    for _ in range(5):
+        a @ a
+    return 5 * 2 * side**3 / (time.perf_counter() - begun)
+
+
+def _unit(method: Method, episode: Episode, run: str) -> WorkUnit:
+    settings = method.settings.model_dump(mode="json")
+    defaults = method.adapter.Settings().model_dump(mode="json")
+    network = method.adapter.network
+    return WorkUnit(
+        baseline=method.name,
+        changed={key: value for key, value in settings.items() if value != defaults[key]},
+        settings=settings,
+        size=method.scale.size if network else "-",
+        init=method.scale.init if network else "-",
+        run=run,
+        shots=episode.shots,
+        episode=episode.index,
+        episode_digest=episode.digest,
+    )
+
+
+def _settings(name: str, adapter: type[Baseline], given: dict[str, Any]) -> Any:
+    try:
+        return adapter.Settings(**given)
+    except ValidationError as error:
+        complaint = first_complaint(error, list(adapter.Settings.model_fields))
+        raise BadInput(f"--set for {name}: {complaint}") from error
+
+
+def _value(text: str) -> Any:
+    """A setting's value as YAML reads it: numbers, true/false, or text."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, (bool, int, float, str)) else text

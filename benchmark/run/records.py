@@ -1,0 +1,184 @@
+"""A run is a folder. Each finished unit is one file in it, written in one step; resume is a set difference.
+
+run.json         the RunCard
+clips.csv        clip_id, subject_id, label: with the records, all that scoring needs
+episodes.json    support and query of every episode
+units/*.json     one Record each
+predictions.csv  the same predictions as one table, for people; made anew when a run ends
+.lock            held by the process that writes
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from benchmark.files import write_atomically
+from benchmark.run.units import Record, RunCard, WorkUnit
+from protocols.episodes import Episode
+from tasks.errors import BadInput
+
+
+class RunFolder:
+    """Reads and writes one run. Only the holder of `locked()` writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for writing.
+
+        Raises:
+            BadInput: another process holds it, or it cannot be written.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout as error:
+            raise BadInput(f"{self.path}: another run is writing here; wait for it or choose another --out") from error
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise BadInput(f"--out {self.path}: cannot be written ({reason}); choose another --out") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def claim(self, card: RunCard, clips: pd.DataFrame) -> None:
+        """Write the card into a new folder, or check that the folder's card is the same.
+
+        Raises:
+            BadInput: the folder holds another run; the sentence names the first difference.
+        """
+        if (self.path / "run.json").is_file():
+            there = self.card()
+            if there != card:
+                what = _first_difference(there.model_dump(mode="json"), card.model_dump(mode="json"))
+                raise BadInput(f"--out {self.path}: holds another run ({what}); choose another --out")
+            return
+        strangers = [p.name for p in self.path.iterdir() if p.name != ".lock" and not p.name.endswith(".tmp")]
+        if strangers and strangers != ["clips.csv"]:
+            raise BadInput(
+                f"--out {self.path}: is neither empty nor a run ({strangers[0]} is there); choose another --out"
+            )
+        table = clips[["clip_id", "subject_id", "label"]].astype({"label": int})
+        write_atomically(self.path / "clips.csv", table.to_csv(index=False, lineterminator="\n"))
+        write_atomically(self.path / "run.json", card.model_dump_json(indent=1) + "\n")
+
+    def card(self) -> RunCard:
+        """The run's card. Raises BadInput where there is none."""
+        path = self.path / "run.json"
+        try:
+            return RunCard.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise BadInput(
+                f"{self.path}: not a run folder (run.json cannot be read); name one that `run` made"
+            ) from error
+        except ValidationError as error:
+            raise BadInput(f"{path}: not a run card of this version ({error.errors()[0]['msg']}); run again") from error
+
+    def clips(self) -> pd.DataFrame:
+        """clip_id, subject_id, label of every clip in the run's pool."""
+        path = self.path / "clips.csv"
+        try:
+            table = pd.read_csv(path, dtype={"clip_id": str, "subject_id": str, "label": float}, keep_default_na=False)
+            return table[["clip_id", "subject_id", "label"]]
+        except (OSError, ValueError, KeyError) as error:
+            raise BadInput(f"{path}: cannot be read as the run's clips ({error}); run again") from error
+
+    def save_episodes(self, episodes: list[Episode]) -> None:
+        """Add episodes to those that are saved."""
+        path = self.path / "episodes.json"
+        saved = {(e["shots"], e["index"]): e for e in self._saved_episodes()}
+        saved |= {(e.shots, e.index): {**asdict(e), "digest": e.digest} for e in episodes}
+        rows = [json.dumps(saved[key], sort_keys=True) for key in sorted(saved)]
+        write_atomically(path, "[\n" + ",\n".join(rows) + "\n]\n")
+
+    def episode_queries(self) -> dict[tuple[int, int], tuple[str, ...]]:
+        """Query clip ids by (shots, episode index)."""
+        return {(e["shots"], e["index"]): tuple(e["query"]) for e in self._saved_episodes()}
+
+    def _saved_episodes(self) -> list[dict[str, Any]]:
+        path = self.path / "episodes.json"
+        if not path.is_file():
+            return []
+        try:
+            content: list[dict[str, Any]] = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise BadInput(f"{path}: cannot be read as JSON ({error}); delete it and run again") from error
+        return content
+
+    def write(self, record: Record) -> None:
+        """Put a unit's record in place."""
+        write_atomically(self._path_of(record.unit), record.model_dump_json(indent=1) + "\n")
+
+    def is_done(self, unit: WorkUnit) -> bool:
+        """Whether a whole, successful record of exactly this unit is there."""
+        try:
+            record = Record.model_validate_json(self._path_of(unit).read_bytes())
+        except (OSError, ValidationError):
+            return False
+        return record.status == "done" and record.unit == unit
+
+    def records(self) -> list[Record]:
+        """All records, in the order of their names.
+
+        Raises:
+            BadInput: one of them is not a record.
+        """
+        found = []
+        for path in sorted((self.path / "units").glob("[!.]*.json")):
+            try:
+                found.append(Record.model_validate_json(path.read_bytes()))
+            except ValidationError as error:
+                raise BadInput(f"{path}: not a record ({error.errors()[0]['msg']}); delete it and run again") from error
+        return found
+
+    def any_done(self) -> bool:
+        """Whether there is anything to score."""
+        return any(record.status == "done" for record in self.records())
+
+    def export_predictions(self) -> None:
+        """Write predictions.csv: deterministic bytes for the same predictions."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["method", "size", "init", "shots", "episode", "replicate", "clip_id", "score"])
+        for record in self.records():
+            if record.predictions is None:
+                continue
+            unit = record.unit
+            for replicate, scores in enumerate(record.predictions.scores):
+                for clip, score in zip(record.predictions.clip_ids, scores, strict=True):
+                    head = [unit.method, unit.size, unit.init, unit.shots, unit.episode, replicate]
+                    writer.writerow([*head, clip, repr(score)])
+        write_atomically(self.path / "predictions.csv", text.getvalue())
+
+    def _path_of(self, unit: WorkUnit) -> Path:
+        return self.path / "units" / f"{unit.key}.json"
+
+
+def _first_difference(there: dict[str, object], here: dict[str, object], prefix: str = "") -> str:
+    for key in sorted(there.keys() | here.keys()):
+        a, b = there.get(key), here.get(key)
+        if isinstance(a, dict) and isinstance(b, dict) and a != b:
+            return _first_difference(a, b, f"{prefix}{key}.")
+        if a != b:
+            return f"its {prefix}{key} is {_short(a)}, this one's {_short(b)}"
+    return "equal"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else text[:12] + "…"

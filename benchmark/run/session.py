@@ -1,0 +1,180 @@
+"""One call of `seizure-bench run`: from what was asked to a Session, which can be shown, executed or resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.baseline import Init, Scale, Size
+from benchmark.data.dataset import TaskData, open_stores
+from benchmark.data.demo_cache import ensure_demo
+from benchmark.data.manifest import Manifest, check_videos, read_manifest
+from benchmark.progress import Progress
+from benchmark.run.execute import Machine, Outcome, execute, in_time
+from benchmark.run.plan import DEFAULT_INIT, Method, Policy, estimate_seconds, plan_methods, plan_units, select
+from benchmark.run.records import RunFolder
+from benchmark.run.units import DataCard, RunCard, WorkUnit
+from protocols.episodes import Episode, draw_episodes
+from protocols.spec import load_protocol
+from tasks.errors import BadInput
+from tasks.spec import load_task
+
+WEIGHTS_VARIABLE = "SEIZURE_BENCH_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for. None means: the default of the task, the protocol or the data."""
+
+    models: Sequence[str]
+    shots: Sequence[int]
+    task: str
+    protocol: str
+    data: Path | None = None
+    out: Path | None = None
+    window_s: float | None = None
+    episodes: int | None = None
+    size: Size | None = None
+    init: Init | None = None
+    weights: Path | None = None
+    changes: Sequence[str] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything decided, nothing computed yet."""
+
+    card: RunCard
+    data: TaskData
+    methods: list[Method]
+    episodes: list[Episode]
+    pairs: list[tuple[Method, WorkUnit]]
+    folder: RunFolder
+    weights: Path | None
+    notices: tuple[str, ...]
+
+    @property
+    def episode_of(self) -> dict[tuple[int, int], Episode]:
+        """Episodes by (shots, index)."""
+        return {(e.shots, e.index): e for e in self.episodes}
+
+
+def open_session(request: Request, cache: Path, progress: Progress) -> Session:
+    """Read the data, label and draw; render the demo set first when no data are named.
+
+    Raises:
+        BadInput: anything in the request or the data is wrong.
+    """
+    weights = request.weights or (Path(os.environ[WEIGHTS_VARIABLE]) if WEIGHTS_VARIABLE in os.environ else None)
+    if weights is not None and not weights.is_dir():
+        raise BadInput(f"--weights {weights}: no such folder; name the one that holds the published checkpoints")
+    task = load_task(request.task, **_given(window_s=request.window_s))
+    protocol = load_protocol(request.protocol, **_given(episodes=request.episodes))
+    size, notices = _size(request, weights)
+    scale = Scale(size, request.init or DEFAULT_INIT[size], task.window_s)
+    if size == "tiny" and scale.init != "random":
+        raise BadInput(f"--init {scale.init}: there are no published weights of the tiny size; use --size base")
+    methods = plan_methods(request.models, request.changes, scale)
+    manifest = read_manifest(request.data if request.data else ensure_demo(cache, progress))
+    data = TaskData(manifest, task, protocol, request.seed, open_stores(cache), cache)
+    check_videos(manifest, data.pool["recording_id"], cache / "sha256.json")
+    episodes = [e for n in sorted(set(request.shots)) for e in draw_episodes(data.pool, protocol, n, request.seed)]
+    name = "demo" if request.data is None else manifest.root.resolve().name
+    card = RunCard(task=task, protocol=protocol, seed=request.seed, data=_data_card(name, manifest, data))
+    default_out = Path("runs") / f"{name}-{task.name}-{protocol.name}-{card.digest[:8]}"
+    return Session(
+        card=card,
+        data=data,
+        methods=methods,
+        episodes=episodes,
+        pairs=plan_units(methods, episodes, card),
+        folder=RunFolder(request.out or default_out),
+        weights=weights,
+        notices=tuple(notices),
+    )
+
+
+def machine_of(session: Session, cache: Path, device: str | None, threads: int | None) -> Machine:
+    """Where to work. More than 4 threads seldom help one small training, and all must agree on the number."""
+    return Machine(device, threads or min(4, os.cpu_count() or 1), cache, session.weights)
+
+
+def run_session(session: Session, machine: Machine, policy: Policy, progress: Progress) -> Outcome:
+    """Execute what the policy selects, holding the run folder.
+
+    Raises:
+        BadInput: the folder is another run's or another process's, or the data are at fault.
+    """
+    folder = session.folder
+    with folder.locked():
+        folder.claim(session.card, session.data.pool)
+        folder.save_episodes(session.episodes)
+        pairs = select(session.pairs, folder.is_done, policy)
+        outcome = execute(pairs, session.episode_of, session.data, folder, machine, progress)
+        outcome.skipped = len(session.pairs) - len(pairs)
+        folder.export_predictions()
+    return outcome
+
+
+def plan_text(session: Session, policy: Policy, as_json: bool) -> str:
+    """The plan of a dry run: what would be computed and roughly how long that takes on this machine's CPU."""
+    todo = select(session.pairs, session.folder.is_done, policy)
+    asked = [(method, session.episode_of[unit.shots, unit.episode]) for method, unit in todo]
+    cost = estimate_seconds(session.methods, asked, len(session.data.stage1_windows))
+    units = {method.name: sum(m.name == method.name for m, _ in todo) for method in session.methods}
+    if as_json:
+        card = session.card.model_dump(mode="json")
+        return json.dumps({"run": card, "folder": str(session.folder.path), "units": units, "seconds": cost}, indent=1)
+    data = session.card.data
+    lines = [
+        f"{session.card.task.name} by {session.card.protocol.name} on {data.name}"
+        f"{' (rendered)' if data.rendered else ''}: {data.positives} positive and {data.negatives} negative clips of "
+        f"{data.patients} patients; into {session.folder.path}",
+        *(f"  {name}: {units[name]} units, about {in_time(cost[name])}" for name in units),
+        f"{len(todo)} units to compute, {len(session.pairs) - len(todo)} present; about {in_time(sum(cost.values()))} on "
+        "this machine's CPU (an order of magnitude)",
+    ]
+    return "\n".join(lines)
+
+
+def summary(session: Session, outcome: Outcome) -> str:
+    """What a run did, for machines."""
+    return json.dumps({"folder": str(session.folder.path), **asdict(outcome)}, indent=1)
+
+
+def _size(request: Request, weights: Path | None) -> tuple[Size, list[str]]:
+    """The demo is tiny; elsewhere base, unless no published weights are at hand and none were asked for."""
+    if request.size:
+        return request.size, []
+    if request.data is None:
+        return "tiny", []
+    if weights or (request.init and request.init != "random"):
+        return "base", []
+    return "tiny", [
+        "No published weights given (--weights DIR or SEIZURE_BENCH_WEIGHTS): networks run at --size tiny from random "
+        "weights, and every row says so."
+    ]
+
+
+def _data_card(name: str, manifest: Manifest, data: TaskData) -> DataCard:
+    rules = data.candidates["rule_id"].value_counts()
+    unlabelled = set(data.candidates.loc[data.candidates["label"].isna(), "rule_id"])
+    return DataCard(
+        name=name,
+        rendered=bool((manifest.recordings["deid_method"] == "rendered").any()),
+        manifest=manifest.digest,
+        pool=data.digest,
+        patients=data.pool["subject_id"].nunique(),
+        positives=int((data.pool["label"] == 1).sum()),
+        negatives=int((data.pool["label"] == 0).sum()),
+        left_out={str(rule): int(count) for rule, count in sorted(rules.items()) if rule in unlabelled},
+    )
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}

@@ -1,0 +1,105 @@
+"""Frozen values: what a run is asked to do, and what came out of each piece of it.
+
+RunCard    one a run folder: task, protocol, seed, data. Two runs with equal cards may share a folder.
+WorkUnit   one method on one episode
+Record     a unit, its predictions or its error, and everything that could have changed a number
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from protocols.spec import ProtocolSpec
+from tasks.spec import TaskSpec
+
+SCHEMA = 1
+
+
+class Frozen(BaseModel):
+    """Immutable, strict about names, and free of NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataCard(Frozen):
+    """Which clips a run is about. `left_out` counts windows by the rule that left them out."""
+
+    name: str
+    rendered: bool = Field(description="True for synthetic video: no number says anything about patients")
+    manifest: str = Field(description="sha256 of the manifest's content")
+    pool: str = Field(description="sha256 of the clips, their patients and labels")
+    patients: int
+    positives: int
+    negatives: int
+    left_out: dict[str, int]
+
+
+class RunCard(Frozen):
+    """What all units of a run folder share."""
+
+    schema_version: int = SCHEMA
+    task: TaskSpec
+    protocol: ProtocolSpec
+    seed: int
+    data: DataCard
+
+    @property
+    def digest(self) -> str:
+        """Hex sha256 of the whole card."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+class WorkUnit(Frozen):
+    """One method on one episode. `size` and `init` are `-` for a method without weights."""
+
+    baseline: str
+    changed: dict[str, Any] = Field(description="the settings that differ from the adapter's defaults")
+    settings: dict[str, Any] = Field(description="all settings in force")
+    size: str
+    init: str
+    run: str = Field(description="digest of the run's card")
+    shots: int
+    episode: int
+    episode_digest: str
+
+    @cached_property
+    def method(self) -> str:
+        """The name of the row: the baseline, with the settings that were changed."""
+        inner = ", ".join(f"{key}={value}" for key, value in sorted(self.changed.items()))
+        return f"{self.baseline}({inner})" if inner else self.baseline
+
+    @cached_property
+    def key(self) -> str:
+        """File name of the unit's record: readable, and unique by its digest."""
+        return f"{self.baseline}-{self.shots}shot-e{self.episode:03d}-{digest_of(self.model_dump(mode='json'))[:16]}"
+
+
+class Predictions(Frozen):
+    """`scores[r][i]` is P(onset within the horizon) of `clip_ids[i]` under replicate r."""
+
+    clip_ids: tuple[str, ...]
+    scores: tuple[tuple[float, ...], ...]
+
+
+class Record(Frozen):
+    """What became of one work unit."""
+
+    schema_version: int = SCHEMA
+    unit: WorkUnit
+    status: Literal["done", "failed"]
+    error: str | None = None
+    predictions: Predictions | None = None
+    checks: dict[str, int] = Field(description="clips and patients that support and query share, counted at run time")
+    card: dict[str, str] = Field(description="what the method says of itself: pooling, sha256 of its weights")
+    seconds: dict[str, float] = Field(description="wall time of fit and predict")
+    provenance: dict[str, Any]
+
+
+def digest_of(content: Any) -> str:
+    """Hex sha256 of anything JSON can hold, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
