@@ -6,15 +6,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
 LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """`with progress.track("decoding", total) as advance: advance(done)`; `quiet` says nothing at all."""
+    """`with progress.track("decoding", total) as advance: advance(done)`. Tracks may nest; `quiet` says nothing."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
+        self._bars: Bars | None = None
 
     def say(self, text: str) -> None:
         """One line for the person who waits."""
@@ -27,29 +32,40 @@ class Progress:
         if self.quiet or total == 0:
             yield lambda done: None
         elif sys.stderr.isatty():
-            with _bar(what, total) as advance:
+            with self._bar(what, total) as advance:
                 yield advance
         else:
             yield _lines(what, total)
 
+    @contextmanager
+    def _bar(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A row in the one display that a terminal can hold; the outermost track opens and closes it."""
+        outermost = self._bars is None
+        bars = self._bars = self._bars or _new_bars()
+        if outermost:
+            bars.start()
+        row = bars.add_task(what, total=total)
+        try:
+            yield lambda done: bars.update(row, completed=done)
+        finally:
+            if outermost:
+                bars.stop()
+                self._bars = None
 
-@contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+
+def _new_bars() -> Bars:
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
     )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
 
 
 def _lines(what: str, total: int) -> Callable[[int], None]:

@@ -37,7 +37,7 @@ def board_rows(paths: Sequence[Path]) -> list[BoardRow]:
     rows = []
     for path in paths:
         scores, card, records = score_folder(path)
-        by_row = {row_name(record): record for record in records if record.status == "done"}
+        by_row = {row_name(record): record for record in sorted(records, key=lambda r: r.status == "done")}
         rows += [_row(by_row[method.method], card, method) for method in scores.methods]
     return rows
 

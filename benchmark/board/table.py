@@ -55,7 +55,7 @@ class BoardRow:
     method: str  # row name: baseline and its non-default settings
     baseline: str  # registered name; "chance" goes to the bottom
     init: str  # "k400", "k400-ssl", "random-init"; "none" for methods without weights
-    pool: str  # what it was pre-trained on
+    pool: str  # how a network makes one feature of its tokens: "mean", "first"; "-" without tokens
     size: str  # "tiny", "base"
     data: str  # e.g. "rendered demo"
     rendered: bool  # drawn by a program: nobody was filmed
@@ -192,7 +192,7 @@ def _notes(table: _Table) -> list[str]:
     notes = [
         "Each clip's scores are averaged over episodes, then scored once; brackets: 95% interval over patients. "
         "Per episode ± SD is the paper's way; that SD is between episodes and says nothing about other patients. "
-        "The order is no verdict: compare two methods on the same clips with `seizure-bench compare`."
+        "The order is no verdict: overlapping intervals do not tell methods apart."
     ]
     intervals = [interval for row in table.rows for interval in _intervals(row.scores.averaged)]
     if any(interval.source == CLIPS for interval in intervals):

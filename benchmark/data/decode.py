@@ -5,6 +5,7 @@ when each frame appears, and which are key frames. A time is looked up there; th
 frame before it and runs forward to the very frame that the timeline names. A frame that does not come out (the
 file is cut, damaged, or the key frame was no clean entry) is looked for from an earlier key frame, at last from the
 start of the file, and after that it is an error: nobody gets a neighbour, a grey frame or the last frame again.
+(Damage that a decoder cannot notice, as in VP9, only the manifest's sha256 can tell.)
 
 AVI stores no presentation times. Where its frames are reordered (B-frames, packed or not) the time stamps that
 come out are guesses, and wrong ones; there the n-th frame out of the decoder belongs to the n-th slot of the file,
@@ -83,7 +84,7 @@ class _Timeline:
         if outside.any():
             raise BadInput(
                 f"{path}: no frame at {times_s[outside][0]:.3f} s, the video lasts {self.duration_s:.3f} s; "
-                "correct the times or duration_s in the manifest."
+                "correct the times or duration_s in the manifest"
             )
         starts_s = (self.stamps - self.stamps[0]) * float(self.tick)
         return np.maximum(np.searchsorted(starts_s, times_s + _TOLERANCE_S, side="right") - 1, 0)
@@ -122,7 +123,7 @@ def read_frames(path: Path, times_s: Sequence[float] | NDArray[np.float64], size
             result = np.empty((len(times_s), *frame.shape), dtype=np.uint8)
         result[positions] = frame
     if result is None:
-        raise BadInput(f"{path}: no time was asked for; give at least one.")
+        raise BadInput(f"{path}: no time was asked for; give at least one")
     return result
 
 
@@ -136,13 +137,14 @@ def walk_frames(
     """
     timeline = _timeline_of(path)
     indices = timeline.frames_at(path, np.asarray(times_s, dtype=np.float64))
-    wanted, which = np.unique(indices, return_inverse=True)
+    wanted, which, counts = np.unique(indices, return_inverse=True, return_counts=True)
+    positions = np.split(np.argsort(which, kind="stable"), np.cumsum(counts)[:-1])
     scaler = VideoReformatter()
     with _Reader(path, timeline, threads) as reader:
-        for number, frame in enumerate(_pick(reader, wanted)):
+        for places, frame in zip(positions, _pick(reader, wanted), strict=True):
             if (frame.width, frame.height) != (timeline.width, timeline.height):
-                raise BadInput(f"{path}: the picture changes its size on the way; cut the file there into two.")
-            yield np.flatnonzero(which == number), _to_rgb(frame, scaler, timeline.orientation, size)
+                raise BadInput(f"{path}: the picture changes its size on the way; cut the file there into two")
+            yield places, _to_rgb(frame, scaler, timeline.orientation, size)
 
 
 class _Reader:
@@ -179,7 +181,8 @@ class _Reader:
         if entry == 0 and not self._untouched:
             self._open()  # not a seek: there are files that cannot
         if entry > 0 and self._untouched:
-            # The decoder must meet the first packet: old x264 writes there, and only there, which of its faults to undo.
+            # The decoder must meet the first packet: x264 names its version only there, and old ones had a fault
+            # with 4:4:4 pictures that the decoder undoes when it knows.
             with suppress(av.error.FFmpegError):
                 next(self._container.demux(self._stream)).decode()
         self._untouched = False
@@ -227,7 +230,7 @@ def _pick(reader: _Reader, wanted: NDArray[np.int64]) -> Iterator[Any]:
             time_s = float(timeline.stamps[wanted[at]] - timeline.stamps[0]) * float(timeline.tick)
             raise BadInput(
                 f"{reader.path}: the frame at {time_s:.3f} s cannot be decoded ({fault}); replace the file by an "
-                "undamaged copy, or convert it anew from its source."
+                "undamaged copy, or convert it anew from its source"
             )
         retreat = 2 * retreat + 1
 
@@ -236,11 +239,11 @@ def _timeline_of(path: Path) -> _Timeline:
     try:
         status = path.stat()
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}); check the path in the manifest.") from error
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); check the path in the manifest") from error
     if not path.is_file():
-        raise BadInput(f"{path}: not a file; check the path in the manifest.")
+        raise BadInput(f"{path}: not a file; check the path in the manifest")
     if status.st_size == 0:
-        raise BadInput(f"{path}: the file is empty; replace it by the whole video.")
+        raise BadInput(f"{path}: the file is empty; replace it by the whole video")
     return _read_timeline(path, status.st_size, status.st_mtime_ns)
 
 
@@ -266,12 +269,12 @@ def _read_timeline(path: Path, _size: int, _changed: int) -> _Timeline:
                     break  # else all are decoded, once, for their number
     except av.error.FFmpegError as error:
         raise BadInput(
-            f"{path}: not a video that can be read ({error.strerror}); give MP4, MOV, AVI or MKV that plays elsewhere."
+            f"{path}: not a video that can be read ({error.strerror}); give MP4, MOV, AVI or MKV that plays elsewhere"
         ) from error
     if first is None or (counted and decoded != len(stamps)):
         raise BadInput(
             f"{path}: {decoded} of {len(stamps)} frames can be decoded; replace the file by an undamaged copy, or "
-            "convert it to H.264 in MP4."
+            "convert it to H.264 in MP4"
         )
     # A stream cut out of another may begin with frames that refer to what was cut off: the first to come out counts.
     skipped = 0 if counted or first.pts is None else int(np.searchsorted(stamps, first.pts))
@@ -298,12 +301,12 @@ def _packets(container: Any, stream: Any) -> Iterator[tuple[int, int, int, bool,
 
 def _refuse_cut_file(path: Path, packets: NDArray[Any], promised: int, is_avi: bool) -> None:
     if len(packets) == 0:
-        raise BadInput(f"{path}: the file holds no frame; replace it by the whole video.")
+        raise BadInput(f"{path}: the file holds no frame; replace it by the whole video")
     found = int(packets["dts"].max()) + 1 if is_avi else len(packets)
     if found < promised or packets["corrupt"].any() or _is_cut_matroska(path):
         raise BadInput(
             f"{path}: the file is cut off or damaged (the last of its frames is number {found}); replace it by the "
-            "whole video."
+            "whole video"
         )
 
 
@@ -328,10 +331,10 @@ def _presentation(
     own = packets["dts" if counted else "pts"]
     stamps = np.unique(own)
     if len(stamps) < len(own) or (own == _NO_TIME).any():
-        raise BadInput(f"{path}: several frames share one time or have none; convert the file to H.264 in MP4.")
+        raise BadInput(f"{path}: several frames share one time or have none; convert the file to H.264 in MP4")
     if counted and stamps[-1] - stamps[0] >= len(stamps):
         # The file does not say which frame is the one that stays through an empty slot.
-        raise BadInput(f"{path}: reordered frames with pauses between them; convert the file to H.264 in MP4.")
+        raise BadInput(f"{path}: reordered frames with pauses between them; convert the file to H.264 in MP4")
     mean_gap = round((stamps[-1] - stamps[0]) / max(len(stamps) - 1, 1))
     end = int(stamps[-1]) + int(packets["duration"][own.argmax()] or max(mean_gap, 1))
     return stamps, end, own[packets["key"]], counted
@@ -387,7 +390,7 @@ def _open(path: Path) -> Any:
 def _video_stream(path: Path, container: Any) -> Any:
     stream = container.streams.best("video")  # not the first: that may be a cover picture
     if stream is None:
-        raise BadInput(f"{path}: the file holds no video (only sound?); give the recording's video file.")
+        raise BadInput(f"{path}: the file holds no video (only sound?); give the recording's video file")
     return stream
 
 

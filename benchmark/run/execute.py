@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -40,11 +41,11 @@ class Machine:
 
 @dataclass
 class Outcome:
-    """What a call of `execute` did. `failed` names the units; `decoded` counts clips, `seconds` is wall time."""
+    """What a call of `execute` did: `failed` holds errors by unit, `decoded` counts clips, `seconds` is wall time."""
 
     done: int = 0
     skipped: int = 0
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     decoded: int = 0
     seconds: float = 0.0
 
@@ -54,7 +55,9 @@ class Outcome:
             f"{self.done} units computed, {self.skipped} left as they were, {len(self.failed)} failed; {self.decoded} "
             f"clips decoded; {in_time(self.seconds)}. Run folder: {folder}"
         )
-        return text + "".join(f"\n  failed: {key} (its record holds the error)" for key in self.failed)
+        errors = Counter(self.failed.values())
+        first = {error: key for key, error in reversed(self.failed.items())}
+        return text + "".join(f"\n  failed: {first[e]} and {n - 1} like it: {e}" for e, n in errors.items())
 
 
 def in_time(seconds: float) -> str:
@@ -96,15 +99,17 @@ def execute(
             except BadInput:
                 raise
             except Exception as error:
+                print(traceback.format_exc(), file=sys.stderr)
                 for _, unit in todo:
-                    folder.write(_failure(unit, f"setup: {_in_words(error)}", {}, {}))
-                    outcome.failed.append(unit.key)
+                    failure = _failure(unit, f"setup: {_in_words(error)}", {}, {})
+                    folder.write(failure)
+                    outcome.failed[unit.key] = failure.error or ""
                 continue
             for _, unit in todo:
                 record = _run_unit(baseline, unit, episodes[unit.shots, unit.episode], data, stamp)
                 folder.write(record)
                 if record.status == "failed":
-                    outcome.failed.append(unit.key)
+                    outcome.failed[unit.key] = record.error or ""
                 outcome.done += record.status == "done"
                 advance(outcome.done + len(outcome.failed))
     outcome.seconds = time.monotonic() - begun

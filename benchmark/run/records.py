@@ -170,7 +170,8 @@ class RunFolder:
 
 
 def _first_difference(there: dict[str, object], here: dict[str, object], prefix: str = "") -> str:
-    for key in sorted(there.keys() | here.keys()):
+    keys = there.keys() | here.keys()
+    for key in sorted(keys, key=lambda k: (isinstance(there.get(k), dict), k)):
         a, b = there.get(key), here.get(key)
         if isinstance(a, dict) and isinstance(b, dict) and a != b:
             return _first_difference(a, b, f"{prefix}{key}.")

@@ -92,7 +92,7 @@ def test_shots_that_leave_no_query_class_are_refused():
     table = clips(a=(2, 2), b=(2, 2))
     with pytest.raises(BadInput, match="0 positive and 0 negative clips for the query"):
         draw_episodes(table, PATIENT, 2, seed=0)
-    with pytest.raises(BadInput, match="needs at least 5 positive clips .* the data have 4"):
+    with pytest.raises(BadInput, match=r"needs at least 5 positive clips .* the data have 4"):
         draw_episodes(table, PAPER, 4, seed=0)
 
 

@@ -103,7 +103,7 @@ def _patient(subject: str, index: int, split: str) -> list[Plan]:
             onset_s=_onset(early, duration_s, random.uniform(*TAIL_S), float(frames / fps)),
             duration_s=duration_s,
             lead_s=HUMAN_LEAD_S,
-            jerk_hz=float(np.clip(jerk_hz + random.uniform(-0.3, 0.3), *JERK_HZ)),
+            jerk_hz=round(float(np.clip(jerk_hz + random.uniform(-0.3, 0.3), *JERK_HZ)), 3),
             side=side,
         )
         # Even patients have the early seizure by day, odd ones by night.
@@ -148,12 +148,13 @@ def _rodent(subject: str, index: int) -> list[Plan]:
     (width, height), fps = _camera(index)
     species = ("mouse", "rat")[index % 2]
     frames = round(RODENT_CLIP_S * fps)
-    side, jerk_hz = int(random.choice((-1, 1))), random.uniform(*JERK_HZ)
+    side, jerk_hz = int(random.choice((-1, 1))), round(random.uniform(*JERK_HZ), 3)
     seizures: list[Seizure | None] = [None] * RODENT_CLIPS_PER_CLASS
     for _ in range(RODENT_CLIPS_PER_CLASS):
         onset_s = round(random.uniform(*RODENT_ONSET_S), 3)
         duration_s = round(RODENT_CLIP_S - onset_s, 3)
-        seizures.append(Seizure(onset_s, duration_s, random.uniform(*RODENT_LEAD_S), jerk_hz, side))
+        lead_s = round(random.uniform(*RODENT_LEAD_S), 3)
+        seizures.append(Seizure(onset_s, duration_s, lead_s, jerk_hz, side))
     # Half of each class by night; then shuffled, so that neither name nor order tells the class.
     clips = [(seizure, bool(number % 2)) for number, seizure in enumerate(seizures)]
     return [

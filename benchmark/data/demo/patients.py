@@ -133,8 +133,8 @@ def _move(pose: Pose, clock: Curve, movements: Sequence[Movement]) -> None:
 
 def _seize(pose: Pose, signs: Signs) -> None:
     """Add the seizure: the forelimb of `signs.side` jerks, the head turns away from it, then all limbs take part."""
-    pose[f"elbow{signs.side}"] += 0.3 * signs.jerk
-    pose[f"lift{signs.side}"] += 0.16 * signs.jerk
+    pose[f"elbow{signs.side}"] += 0.2 * signs.jerk
+    pose[f"lift{signs.side}"] += 0.28 * signs.jerk
     pose["head_turn"] -= signs.side * 1.0 * signs.head
     pose["head_tilt"] -= signs.side * 0.25 * signs.head
     for side in SIDES:
