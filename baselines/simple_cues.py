@@ -6,12 +6,12 @@ All three fit a logistic regression on a few numbers a clip, standardised by the
 from __future__ import annotations
 
 import numpy as np
-from benchmark.data.frames import Sampling
 from numpy.typing import NDArray
 
 from baselines.common.linear import LinearClassifier
 from benchmark.baseline import BaselineSettings, Context, Input, Scale, Scores
 from benchmark.data.dataset import Clips, Support
+from benchmark.data.frames import Sampling
 from benchmark.registry import register
 
 SPACING_S = 1 / 15

@@ -6,9 +6,11 @@ Exit codes: 0 done, 1 some units failed, 2 bad input.
 from __future__ import annotations
 
 import json as json_module
+import os
+import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -16,20 +18,22 @@ from tasks.errors import BadInput
 
 app = typer.Typer(
     help="Can a camera alone see a seizure coming? A benchmark of video seizure forecasting.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Make, check, describe and import data sets.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(help="Make, check, describe and import data sets.", rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 
 DataOption = Annotated[Path | None, typer.Option(help="Folder with recordings.tsv; default: the rendered demo set.")]
+MAX_SEED = 2**63 - 1  # the largest that torch takes
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 TaskOption = Annotated[str, typer.Option(help="A shipped task, or a path to a .yaml of your own.")]
 ProtocolOption = Annotated[str, typer.Option(help="A shipped protocol, or a path to a .yaml of your own.")]
-WindowOption = Annotated[float | None, typer.Option(help="Length of the windows in seconds, 3 to 10.")]
+WindowOption = Annotated[float | None, typer.Option(min=3, max=10, help="Length of the windows in seconds.")]
 
 
 @app.command()
@@ -40,18 +44,22 @@ def run(
     protocol: ProtocolOption = "patient_disjoint",
     data: DataOption = None,
     window: WindowOption = None,
-    episodes: Annotated[int | None, typer.Option(help="Episodes a shot; default: the protocol's.")] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Episodes a shot; default: the protocol's.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; an existing one of the same run is resumed.")] = None,
     size: Annotated[Literal["tiny", "base"] | None, typer.Option(help="Default: tiny on the demo, else base.")] = None,
     init: Annotated[Literal["random", "k400-ssl", "k400"] | None, typer.Option(help="Initial weights.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of published checkpoints.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value or method.key=value.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of negatives, episodes and training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of negatives, episodes and training.")] = 0,
     policy: Annotated[
         Literal["only-missing", "always", "never"], typer.Option(help="Which units to compute.")
     ] = "only-missing",
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads a unit; default: 4, or all cores.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="CPU threads a unit; default: 4, or all cores.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, compute nothing.")] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -178,7 +186,10 @@ def leaderboard(
     format_: Annotated[Literal["markdown", "csv", "json"], typer.Option("--format")] = "markdown",
 ) -> None:
     """Print the table of the runs, and, apart from it, what the paper reports."""
-    _board(runs or sorted(p.parent for p in Path("runs").glob("*/run.json")), format_, paper=True)
+    from benchmark.run.records import RunFolder
+
+    finished = (p.parent for p in sorted(Path("runs").glob("*/run.json")) if RunFolder(p.parent).any_done())
+    _board(runs or list(finished), format_, paper=True)
 
 
 @app.command("new-baseline")
@@ -195,13 +206,33 @@ def new_baseline(name: Annotated[str, typer.Argument(help="Name of the method, s
 def main() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2, never a traceback."""
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], prog_name="seizure-bench", standalone_mode=False) or 0
+        sys.stdout.flush()
     except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except typer.TyperException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "seizure-bench")
+        message = error.format_message().replace("Value error, ", "").rstrip(".")
+        _refuse(f"{message}; `{command} --help` shows what it takes")
     except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at its end
+        sys.exit(1)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        _refuse(f"{error.filename or 'a file'}: {error.strerror}; make room there, or name a place that can be used")
+    if code == INTERRUPTED:
         print("interrupted; finished units are kept, the same command goes on from there", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(code)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    """One line whatever the sentence quotes: names may hold line breaks and terminal codes."""
+    line = "".join(c if c.isprintable() else " " for c in sentence)
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _board(runs: list[Path], fmt: str, *, paper: bool) -> None:
@@ -219,10 +250,10 @@ def _names(text: str, flag: str) -> list[str]:
 
 
 def _numbers(text: str, flag: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise BadInput(f"{flag} {text!r}: write whole numbers separated by commas, such as 2,3,4") from error
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch("[1-9][0-9]{0,5}", part) for part in parts):
+        raise BadInput(f"{flag} {text!r}: write whole numbers from 1 on, separated by commas, such as 2,3,4")
+    return [int(part) for part in parts]
 
 
 if __name__ == "__main__":

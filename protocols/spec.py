@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tasks.spec import parse_spec, read_yaml, spec_path
+from tasks.spec import SpecName, parse_spec, read_yaml, spec_path
 
 SPECS = Path(__file__).parent / "specs"
 
@@ -19,9 +19,9 @@ class ProtocolSpec(BaseModel):
     share no clip, and may share patients.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str
+    name: SpecName
     description: str
     disjoint: Literal["patient", "clip"]
     episodes: int = Field(ge=1, le=10_000, description="episodes a shot")

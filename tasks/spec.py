@@ -10,8 +10,9 @@ The shipped specs are the YAML files in `tasks/specs/`; a path to a file of one'
 from __future__ import annotations
 
 import difflib
+import reprlib
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,18 +22,19 @@ from tasks.errors import BadInput
 SPECS = Path(__file__).parent / "specs"
 
 Spec = TypeVar("Spec", bound=BaseModel)
+SpecName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+-]{0,59}$", description="also part of a run folder's name")]
 
 
 class TaskSpec(BaseModel):
     """Times are in seconds. Terms as in seizure prediction: SPH (gap before the warning counts), SOP (horizon)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str
+    name: SpecName
     description: str
     kind: Literal["forecast", "detect"]
     window_s: float = Field(ge=3, le=10)
-    stride_s: float = Field(gt=0, le=10, description="step of the grid on which candidate windows start")
+    stride_s: float = Field(ge=0.1, le=10, description="step of the grid on which candidate windows start")
     sph_s: float = Field(ge=0)
     sop_s: float = Field(gt=0)
     min_gap_s: float = Field(ge=0, description="a negative keeps at least this far from any seizure, both sides")
@@ -63,10 +65,11 @@ def load_task(name: str, **changes: Any) -> TaskSpec:
 
 def spec_path(name: str, folder: Path, noun: str) -> Path:
     """Where a spec lives: `name` is a shipped one's name or a path ending in .yaml."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
-    if path.is_file() and (path.parent != folder or "/" not in name):
-        return path
     known = sorted(p.stem for p in folder.glob("*.yaml"))
+    if name in known:
+        return folder / f"{name}.yaml"
+    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+        return Path(name)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}, or name a .yaml file"
     raise BadInput(f"unknown {noun} {name!r}: {hint}")
@@ -75,12 +78,21 @@ def spec_path(name: str, folder: Path, noun: str) -> Path:
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds one mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{path}: holds no mapping of fields; see the shipped specs for the form")
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise BadInput(f"{path}: cannot be read as YAML ({what}); write it as the shipped specs are") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise BadInput(f"{path}: holds no mapping of field names to values; write it as the shipped specs are")
     return content
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain values only, nothing executed. Raises ValueError for whatever is not YAML of that kind."""
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:  # beside YAMLError: KeyError of `!!bool x`, AttributeError of `!!timestamp x`, ...
+        raise ValueError(str(error) if isinstance(error, yaml.YAMLError) else type(error).__name__) from error
 
 
 def parse_spec(model: type[Spec], content: dict[str, Any], where: str) -> Spec:
@@ -99,5 +111,5 @@ def first_complaint(error: ValidationError, known: list[str]) -> str:
         near = difflib.get_close_matches(field, known, n=1)
         return f"unknown field {field!r}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
     message = fault["msg"].removeprefix("Value error, ")
-    given = "" if fault["type"] in ("missing", "value_error") else f" (given: {fault['input']!r})"
+    given = "" if fault["type"] == "missing" else f" (given: {reprlib.repr(fault['input'])})"
     return f"{field}: {message}{given}" if field else message

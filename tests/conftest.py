@@ -93,3 +93,14 @@ def short_task(tmp_path_factory: pytest.TempPathFactory) -> str:
     fields = {**load_task("forecast_5s").model_dump(), "name": "short"}
     path.write_text(yaml.safe_dump({**fields, "window_s": 3.0, "min_gap_s": 9.0, "postictal_s": 5.0}))
     return str(path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU only where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device here"))

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
-from benchmark.data.frames import Sampling
 from pydantic import Field
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     VideoMAEConfig,
@@ -22,14 +22,16 @@ from transformers import (
     VideoMAEForVideoClassification,
     VideoMAEModel,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from baselines.common.weights import videomae_folder
 from benchmark.baseline import BaselineSettings, Input, Scale
+from benchmark.data.frames import Sampling
 from tasks.errors import BadInput
 
 Pool = Literal["mean", "first"]
 Network = TypeVar("Network", bound=nn.Module)
-TUBELET = 2
+disable_progress_bar()  # ours tell what takes long; loading four layers does not
 
 
 class VideoMAESettings(BaselineSettings):
@@ -76,7 +78,8 @@ def pretraining_network(scale: Scale, weights: Path | None, seed: int) -> VideoM
             return VideoMAEForPreTraining(videomae_config(scale))
     if scale.init == "k400":
         raise BadInput(
-            "--init k400: the fine-tuned checkpoint has no decoder, so stage 1 would train a random one; use --init k400-ssl"
+            "--init k400: the fine-tuned checkpoint has no decoder, so stage 1 would train a random one; use "
+            "--init k400-ssl"
         )
     folder = videomae_folder(weights, scale.init)
     return _checked_load(VideoMAEForPreTraining, folder)
@@ -166,9 +169,14 @@ def _checked_load(model: type[Network], folder: Path) -> Network:
     """
     try:
         network, report = model.from_pretrained(  # type: ignore[attr-defined]
-            folder, local_files_only=True, output_loading_info=True, attn_implementation="sdpa", weights_only=True
+            folder,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, by name
+            attn_implementation="sdpa",
+            weights_only=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BadInput(
             f"{folder}: cannot be loaded as a VideoMAE checkpoint ({' '.join(str(error).split())[:200]})"
         ) from error

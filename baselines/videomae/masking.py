@@ -1,4 +1,4 @@
-"""Tube masks: one spatial mask, repeated over all time slots, so that no patch can be copied from its neighbour in time.
+"""Tube masks: one spatial mask, repeated over all time slots, so that no patch can be copied from the next frame.
 
 Drawn from (seed, epoch, sample) alone: the number of workers or GPUs changes no mask.
 """

@@ -40,7 +40,7 @@ class Stage1Settings(VideoMAESettings):
     """The paper's values where it gives them (mask ratio, optimiser, rate); epochs and batch size are ours."""
 
     mask_ratio: float = Field(default=0.3, gt=0, lt=1)
-    stage1_epochs: int = Field(default=20, ge=0, le=100_000)
+    stage1_epochs: int = Field(default=20, ge=1, le=100_000)
     stage1_lr: float = Field(default=1e-4, gt=0, le=1)
     stage1_batch_size: int = Field(default=16, ge=1, le=4096)
     norm_pix_loss: bool = Field(default=True, description="normalise each target patch, as upstream does")

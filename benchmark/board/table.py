@@ -166,23 +166,27 @@ def _markdown(tables: list[_Table], paper: PaperResults | None) -> str:
 def _markdown_table(table: _Table) -> str:
     shots = ", ".join(map(str, table.shots))
     heading = f"### {_cell(table.task)}, {_cell(table.protocol)}: {_cell(table.data)}, averaged over {shots} shots"
-    headers = ["method", "init", "size", "pool", "data", "clips +/−", "patients"]
-    headers += [f"{_TITLES[metric]} [95%]" for metric in METRICS] + ["ROC-AUC per episode ± SD"]
+    headers = ["method", "init", "size", "pool", *(f"{_TITLES[metric]} [95%]" for metric in METRICS)]
+    headers += ["ROC-AUC per episode ± SD"]
     body = [_markdown_row(row) for row in table.rows]
-    return "\n\n".join([heading, *table.warnings, _pipe(headers, body, left=5), *_notes(table)])
+    return "\n\n".join([heading, *table.warnings, _clips(table), _pipe(headers, body, left=4), *_notes(table)])
+
+
+def _clips(table: _Table) -> str:
+    """How much data the table stands on, from the row that is most complete."""
+    most = max((row.scores.averaged.counts for row in table.rows), key=lambda counts: counts.predictions)
+    return f"{most.positive_clips} positive and {most.negative_clips} negative clips of {most.patients} patients."
 
 
 def _markdown_row(row: BoardRow) -> list[str]:
     averaged = row.scores.averaged
     counts, metrics = averaged.counts, averaged.metrics
     episodes = metrics["roc_auc"].per_episode
-    name = _cell(row.method) + (" ‡" if counts.missing_predictions else "")
-    few = "*" if any(interval.source == CLIPS for interval in _intervals(averaged)) else ""
+    few = r" \*" if any(interval.source == CLIPS for interval in _intervals(averaged)) else ""
+    name = _cell(row.method) + few + (" ‡" if counts.missing_predictions else "")
     return [
         name,
-        *(_cell(row.identity[key]) for key in ("init", "size", "pool", "data")),
-        f"{counts.positive_clips}/{counts.negative_clips}",
-        f"{counts.patients}{few}",
+        *(_cell(row.identity[key]) for key in ("init", "size", "pool")),
         *(_with_interval(metrics[metric].per_clip.value, metrics[metric].per_clip.interval) for metric in METRICS),
         f"{_number(episodes.mean)} ± {_number(episodes.sd)}" if episodes.mean is not None else _ABSENT,
     ]

@@ -22,13 +22,18 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from benchmark.files import replacing, sha256_of, write_atomically
+from benchmark.data.decode import probe
+from benchmark.files import sha256_of, write_atomically
 from tasks.errors import BadInput
 from tasks.spec import first_complaint
 
 SPLITS = ("evaluate", "develop", "pretrain")
 UNKNOWN = "n/a"
 END_TOLERANCE_S = 0.05  # tables round to hundredths, and one frame lasts up to 0.04 s
+LONGEST_RECORDING_S = 31 * 86_400.0  # a month; more is a slip of unit
+DURATION_TOLERANCE_S = 0.1
+FPS_TOLERANCE = 0.01  # of the rate
+FACTS = ("duration_s", "fps", "width", "height")  # columns that the video itself can confirm
 
 
 def _no_path_or_markup(text: str) -> str:
@@ -36,9 +41,23 @@ def _no_path_or_markup(text: str) -> str:
         any(c in text for c in "/\\\t\n\r<>|@")
         or text != text.strip()
         or not text.isprintable()
-        or text.startswith(".")
+        or text.startswith((".", "=", "+", "-"))  # hidden files, formulas of spreadsheets, flags
     ):
-        raise ValueError("holds a slash, blank edge, leading dot, '@', '|', bracket or control character: rename it")
+        raise ValueError(
+            "holds a slash, blank edge, leading dot or sign, '@', '|', bracket or control character: rename it"
+        )
+    return text
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds a line break, tab or control character: remove it")
+    return text
+
+
+def _lower_case(text: str) -> str:
+    if text != text.lower():
+        raise ValueError(f"must be in lower case: write {text.lower()!r}")
     return text
 
 
@@ -50,6 +69,7 @@ def _inside_folder(text: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_no_path_or_markup)]
+Text = Annotated[str, AfterValidator(_one_line)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -59,19 +79,19 @@ class RecordingRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     recording_id: Name
     subject_id: Name
-    species: Name
-    session_id: str
-    site_id: str
-    camera_id: str
+    species: Annotated[Name, AfterValidator(_lower_case)]
+    session_id: Text
+    site_id: Text
+    camera_id: Text
     path: Annotated[str, Field(min_length=1), AfterValidator(_inside_folder)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    duration_s: Annotated[Finite, Field(gt=0)]
+    duration_s: Annotated[Finite, Field(gt=0, le=LONGEST_RECORDING_S)]
     fps: Annotated[Finite, Field(gt=0, le=1000)]
     width: Annotated[int, Field(gt=0)]
     height: Annotated[int, Field(gt=0)]
-    deid_method: str
-    source_dataset: str
-    licence: str
+    deid_method: Text
+    source_dataset: Text
+    licence: Text
     split: Literal["evaluate", "develop", "pretrain"]
 
 
@@ -82,10 +102,10 @@ class EventRow(BaseModel):
     recording_id: Name
     onset_s: Annotated[Finite, Field(ge=0)]
     duration_s: Annotated[Finite, Field(gt=0)]
-    event_type: Annotated[str, Field(pattern="^(sz|bckg)")]
+    event_type: Annotated[Name, Field(pattern="^(sz|bckg)")]
     onset_type: Literal["eeg", "clinical"]
-    annotator_id: str
-    confidence: str
+    annotator_id: Text
+    confidence: Text
 
 
 class IntervalRow(BaseModel):
@@ -157,8 +177,7 @@ def read_manifest(folder: Path) -> Manifest:
     _refuse_outside(folder / "annotated_intervals.tsv", tables["annotated_intervals"], durations, "start_s")
     _refuse_overlapping_seizures(folder / "events.tsv", tables["events"])
     for path in recordings["path"]:
-        if not (folder / path).resolve().is_relative_to(folder.resolve()):
-            raise BadInput(f"{folder / path}: links out of the manifest's folder; put the video itself inside it")
+        _refuse_link_to_elsewhere(folder, folder / path)
     return Manifest(folder, **{name: table.drop(columns="row") for name, table in tables.items()})
 
 
@@ -173,65 +192,113 @@ def write_manifest(
         write_atomically(folder / f"{name}.tsv", text)
 
 
-def check_videos(manifest: Manifest, recording_ids: Iterable[str], memo: Path) -> None:
-    """Compare each recording's file with its sha256.
+def check_videos(manifest: Manifest, recording_ids: Iterable[str], memo: Path | None) -> None:
+    """Compare each recording's file with its row: sha256, length, rate and size.
 
     Args:
         manifest: whose videos.
         recording_ids: the recordings about to be read.
-        memo: a JSON file of hashes already computed, by path, size and time of change, so that a terabyte of
-            video is hashed once and not at every run.
+        memo: a JSON file of what was found before, by path, size and time of change, so that a terabyte of video
+            is hashed once and not at every run; None looks at every file itself.
 
     Raises:
-        BadInput: a video is missing or has changed.
+        BadInput: a video is missing, has changed, cannot be read or is not as its row says.
     """
-    known = _read_memo(memo)
-    sums = dict(zip(manifest.recordings["recording_id"], manifest.recordings["sha256"], strict=True))
-    learned = {}
-    for name in sorted(set(recording_ids)):
-        path = manifest.path_of(name)
-        if not path.is_file():
-            raise BadInput(f"{path}: the video of recording {name!r} is missing; put it there or drop the row")
-        status = path.stat()
-        stamp = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
-        found = known.get(stamp) or sha256_of(path)
-        learned[stamp] = found
-        if found != sums[name]:
+    known = _read_memo(memo) if memo else {}
+    row_of = {row["recording_id"]: row for row in manifest.recordings.to_dict("records")}
+    learned: dict[str, dict[str, Any]] = {}
+    try:
+        for name in sorted(set(recording_ids)):
+            path, row = manifest.path_of(name), row_of[name]
+            if not path.is_file():
+                raise BadInput(f"{path}: the video of recording {name!r} is missing; put it there or drop the row")
+            status = path.stat()
+            stamp = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
+            found = known.get(stamp) or _look_at(path, row)
+            _compare(path, row, found)
+            learned[stamp] = found
+    finally:
+        if memo and learned.keys() - known.keys():
+            write_atomically(memo, json.dumps({**known, **learned}))
+
+
+def _look_at(path: Path, row: dict[Any, Any]) -> dict[str, Any]:
+    """What the file is. It is read as a video only if it is the one meant: its hash is the better complaint."""
+    digest = sha256_of(path)
+    if digest != row["sha256"]:
+        return {"sha256": digest}
+    info = probe(path)
+    return {"sha256": digest, **{column: getattr(info, column) for column in FACTS}}
+
+
+def _compare(path: Path, row: dict[Any, Any], found: dict[str, Any]) -> None:
+    if found["sha256"] != row["sha256"]:
+        raise BadInput(
+            f"{path}: the video of recording {row['recording_id']!r} has changed since the manifest was written "
+            f"(sha256 {found['sha256'][:12]}, expected {row['sha256'][:12]}); restore the file or import the folder "
+            "again"
+        )
+    tolerances = {"duration_s": DURATION_TOLERANCE_S, "fps": FPS_TOLERANCE * row["fps"], "width": 0, "height": 0}
+    for column, tolerance in tolerances.items():
+        if abs(found[column] - row[column]) > tolerance:
             raise BadInput(
-                f"{path}: the video of recording {name!r} has changed since the manifest was written "
-                f"(sha256 {found[:12]}, expected {sums[name][:12]}); restore the file or import the folder again"
+                f"{path}: {column} is {found[column]:g}, but recordings.tsv says {row[column]:g} for recording "
+                f"{row['recording_id']!r}; correct the row or import the folder again"
             )
-    if learned.keys() - known.keys():
-        with replacing(memo) as temporary:
-            temporary.write_text(json.dumps({**known, **learned}), encoding="utf-8")
 
 
-def _read_memo(memo: Path) -> dict[str, str]:
+def _read_memo(memo: Path) -> dict[str, dict[str, Any]]:
+    """What is in the memo and of the form that we write."""
     try:
         content = json.loads(memo.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    entries = content.items() if isinstance(content, dict) else ()
+    return {stamp: facts for stamp, facts in entries if isinstance(facts, dict) and facts.keys() == {"sha256", *FACTS}}
 
 
 def _read_table(path: Path, model: type[BaseModel]) -> pd.DataFrame:
     """The table with typed columns and `row`, its line in the file (the header is line 1)."""
     if not path.is_file():
         raise BadInput(f"{path}: missing; the manifest needs it with columns {', '.join(_required(model))}")
-    try:
-        raw = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8", quoting=3)
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise BadInput(f"{path}: cannot be read as a tab-separated table ({' '.join(str(error).split())})") from error
+    raw = _read_cells(path)
     missing = [name for name in _required(model) if name not in raw.columns]
     if missing:
-        raise BadInput(f"{path}: column {missing[0]!r} is missing; its header must name {', '.join(_required(model))}")
+        raise BadInput(
+            f"{path}: column {missing[0]!r} is missing; its header must name, separated by tabs, "
+            f"{', '.join(_required(model))}"
+        )
     if "split" in model.model_fields and "split" not in raw.columns:
         raw["split"] = ["evaluate" if s == "human" else "pretrain" for s in raw["species"]]
     raw = raw[[name for name in raw.columns if name in model.model_fields]]
-    rows = [_parse_row(path, number, row, model) for number, row in enumerate(raw.to_dict("records"), 2)]
+    rows = [
+        _parse_row(path, int(number), row, model) for number, row in zip(raw.index, raw.to_dict("records"), strict=True)
+    ]
     table = pd.DataFrame(rows, columns=[*model.model_fields, "row"])
     numeric = [name for name, field in model.model_fields.items() if field.annotation is float]
     return table.astype(dict.fromkeys(numeric, "float64"))
+
+
+def _read_cells(path: Path) -> pd.DataFrame:
+    """The cells as text under the header's names, indexed by line number; blank lines are left out.
+
+    The header is read as a row: pandas would take it as a hint, shift the columns of rows that have one cell more,
+    and rename a column that stands there twice.
+    """
+    try:
+        cells = pd.read_csv(
+            path, sep="\t", header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
+        )
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        what = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
+        raise BadInput(f"{path}: not a table ({what}); save it as UTF-8 text with tabs between the columns") from error
+    cells = cells.set_axis(cells.index + 1).fillna("")
+    header = cells.iloc[0].tolist()
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise BadInput(f"{path}: column {twice[0]!r} stands twice in the header; keep one")
+    body = cells.iloc[1:].set_axis(header, axis=1)
+    return body[(body != "").any(axis=1)]
 
 
 def _required(model: type[BaseModel]) -> list[str]:
@@ -242,11 +309,21 @@ def _parse_row(path: Path, number: int, row: dict[Any, Any], model: type[BaseMod
     try:
         return {**model.model_validate(row).model_dump(), "row": number}
     except ValidationError as error:
-        raise BadInput(f"{path} row {number}: {first_complaint(error, list(model.model_fields))}") from error
+        complaint = first_complaint(error, list(model.model_fields))
+        raise BadInput(f"{path} row {number}: {complaint}; correct this cell") from error
+
+
+def _refuse_link_to_elsewhere(folder: Path, path: Path) -> None:
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:
+        raise BadInput(f"{path}: cannot be followed (a link to itself?); put the video itself there") from error
+    if not inside:
+        raise BadInput(f"{path}: links out of the manifest's folder; put the video itself inside it")
 
 
 def _refuse_duplicates(folder: Path, recordings: pd.DataFrame) -> None:
-    for column, what in (("recording_id", "recording id"), ("path", "path")):
+    for column, what in (("recording_id", "recording id"), ("path", "path"), ("sha256", "the video with sha256")):
         folded = recordings[column].str.casefold()
         twice = recordings[folded.duplicated()]
         if len(twice):

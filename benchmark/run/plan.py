@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import yaml
 from pydantic import ValidationError
 
 from benchmark import registry
@@ -21,7 +20,7 @@ from benchmark.baseline import Baseline, Init, Scale, Size
 from benchmark.run.units import RunCard, WorkUnit
 from protocols.episodes import Episode
 from tasks.errors import BadInput
-from tasks.spec import first_complaint
+from tasks.spec import first_complaint, parse_yaml
 
 Policy = Literal["only-missing", "always", "never"]
 SHARE_OF_MATMUL = 1 / 4
@@ -56,8 +55,10 @@ def plan_methods(names: Sequence[str], changes: Sequence[str], scale: Scale) -> 
         if not equals or not key:
             raise BadInput(f"--set {change}: write it as key=value")
         target, dot, short = key.partition(".")
+        if dot and target not in adapters:
+            raise BadInput(f"--set {change}: {target!r} is not in --model; name one of {', '.join(adapters)}")
         chosen, field = ([target], short) if dot else (list(adapters), key)
-        takers = [name for name in chosen if name in adapters and field in adapters[name].Settings.model_fields]
+        takers = [name for name in chosen if field in adapters[name].Settings.model_fields]
         if not takers:
             known = sorted({f for name in adapters for f in adapters[name].Settings.model_fields})
             near = difflib.get_close_matches(field, known, n=1)
@@ -156,7 +157,7 @@ def _settings(name: str, adapter: type[Baseline], given: dict[str, Any]) -> Any:
 def _value(text: str) -> Any:
     """A setting's value as YAML reads it: numbers, true/false, or text."""
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text)
+    except ValueError:
         return text
     return value if isinstance(value, (bool, int, float, str)) else text

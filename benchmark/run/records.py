@@ -14,19 +14,20 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from benchmark.files import write_atomically
-from benchmark.run.units import Record, RunCard, WorkUnit
+from benchmark.run.units import Record, RunCard, SavedEpisode, WorkUnit
 from protocols.episodes import Episode
 from tasks.errors import BadInput
+
+SAVED_EPISODES = TypeAdapter(list[SavedEpisode])
 
 
 class RunFolder:
@@ -37,11 +38,12 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for writing.
+        """Hold the folder for writing. A call that BadInput ends before any unit was recorded leaves no trace.
 
         Raises:
             BadInput: another process holds it, or it cannot be written.
         """
+        before = set(self.path.iterdir()) if self.path.is_dir() else None
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -53,8 +55,23 @@ class RunFolder:
             raise BadInput(f"--out {self.path}: cannot be written ({reason}); choose another --out") from error
         try:
             yield
+        except BadInput:
+            self._undo(before)
+            raise
         finally:
             lock.release()
+
+    def _undo(self, before: set[Path] | None) -> None:
+        """Remove what this call wrote, unless it recorded units. `before`: what the folder held; None: no folder."""
+        units = self.path / "units"
+        if units.is_dir() and units not in (before or ()):
+            return
+        for name in ("run.json", "clips.csv", "episodes.json", ".lock"):
+            if self.path / name not in (before or ()):
+                (self.path / name).unlink(missing_ok=True)
+        if before is None:
+            with suppress(OSError):  # somebody put a file there meanwhile: it stays
+                self.path.rmdir()
 
     def claim(self, card: RunCard, clips: pd.DataFrame) -> None:
         """Write the card into a new folder, or check that the folder's card is the same.
@@ -100,25 +117,25 @@ class RunFolder:
 
     def save_episodes(self, episodes: list[Episode]) -> None:
         """Add episodes to those that are saved."""
-        path = self.path / "episodes.json"
-        saved = {(e["shots"], e["index"]): e for e in self._saved_episodes()}
-        saved |= {(e.shots, e.index): {**asdict(e), "digest": e.digest} for e in episodes}
-        rows = [json.dumps(saved[key], sort_keys=True) for key in sorted(saved)]
-        write_atomically(path, "[\n" + ",\n".join(rows) + "\n]\n")
+        drawn = [SavedEpisode(**asdict(episode), digest=episode.digest) for episode in episodes]
+        saved = {(e.shots, e.index): e for e in [*self._saved_episodes(), *drawn]}
+        rows = [json.dumps(saved[key].model_dump(), sort_keys=True) for key in sorted(saved)]
+        write_atomically(self.path / "episodes.json", "[\n" + ",\n".join(rows) + "\n]\n")
 
     def episode_queries(self) -> dict[tuple[int, int], tuple[str, ...]]:
         """Query clip ids by (shots, episode index)."""
-        return {(e["shots"], e["index"]): tuple(e["query"]) for e in self._saved_episodes()}
+        return {(e.shots, e.index): e.query for e in self._saved_episodes()}
 
-    def _saved_episodes(self) -> list[dict[str, Any]]:
+    def _saved_episodes(self) -> list[SavedEpisode]:
         path = self.path / "episodes.json"
         if not path.is_file():
             return []
         try:
-            content: list[dict[str, Any]] = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise BadInput(f"{path}: cannot be read as JSON ({error}); delete it and run again") from error
-        return content
+            return SAVED_EPISODES.validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise BadInput(
+                f"{path}: not a list of episodes ({error.errors()[0]['msg']}); delete it and run again"
+            ) from error
 
     def write(self, record: Record) -> None:
         """Put a unit's record in place."""
@@ -136,14 +153,22 @@ class RunFolder:
         """All records, in the order of their names.
 
         Raises:
-            BadInput: one of them is not a record.
+            BadInput: one of them is not a record, or not of this run and its episodes.
         """
-        found = []
+        found, run = [], self.card().digest
+        episodes = {(e.shots, e.index): e.digest for e in self._saved_episodes()}
         for path in sorted((self.path / "units").glob("[!.]*.json")):
+            if not episodes:
+                raise BadInput(f"{self.path / 'episodes.json'}: missing, yet units are there; run again")
             try:
-                found.append(Record.model_validate_json(path.read_bytes()))
+                record = Record.model_validate_json(path.read_bytes())
             except ValidationError as error:
                 raise BadInput(f"{path}: not a record ({error.errors()[0]['msg']}); delete it and run again") from error
+            unit = record.unit
+            of_this = (unit.run, episodes.get((unit.shots, unit.episode))) == (run, unit.episode_digest)
+            if not of_this or path != self._path_of(unit):
+                raise BadInput(f"{path}: the record of another unit or run was put here; delete it and run again")
+            found.append(record)
         return found
 
     def any_done(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -70,7 +71,8 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
     Raises:
         BadInput: anything in the request or the data is wrong.
     """
-    weights = request.weights or (Path(os.environ[WEIGHTS_VARIABLE]) if WEIGHTS_VARIABLE in os.environ else None)
+    from_environment = os.environ.get(WEIGHTS_VARIABLE)
+    weights = request.weights or (Path(from_environment) if from_environment else None)
     if weights is not None and not weights.is_dir():
         raise BadInput(f"--weights {weights}: no such folder; name the one that holds the published checkpoints")
     task = load_task(request.task, **_given(window_s=request.window_s))
@@ -82,8 +84,9 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
     methods = plan_methods(request.models, request.changes, scale)
     manifest = read_manifest(request.data if request.data else ensure_demo(cache, progress))
     data = TaskData(manifest, task, protocol, request.seed, open_stores(cache), cache)
-    check_videos(manifest, data.pool["recording_id"], cache / "sha256.json")
+    _refuse_one_sided(data)
     episodes = [e for n in sorted(set(request.shots)) for e in draw_episodes(data.pool, protocol, n, request.seed)]
+    check_videos(manifest, data.pool["recording_id"], cache / "sha256.json")
     name = "demo" if request.data is None else manifest.root.resolve().name
     card = RunCard(task=task, protocol=protocol, seed=request.seed, data=_data_card(name, manifest, data))
     default_out = Path("runs") / f"{name}-{task.name}-{protocol.name}-{card.digest[:8]}"
@@ -100,7 +103,13 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
 
 
 def machine_of(session: Session, cache: Path, device: str | None, threads: int | None) -> Machine:
-    """Where to work. More than 4 threads seldom help one small training, and all must agree on the number."""
+    """Where to work. More than 4 threads seldom help one small training, and all must agree on the number.
+
+    Raises:
+        BadInput: no such device, or this machine does not have it.
+    """
+    if device is not None:
+        _refuse_device(device, needed=any(method.adapter.network for method in session.methods))
     return Machine(device, threads or min(4, os.cpu_count() or 1), cache, session.weights)
 
 
@@ -136,8 +145,8 @@ def plan_text(session: Session, policy: Policy, as_json: bool) -> str:
         f"{' (rendered)' if data.rendered else ''}: {data.positives} positive and {data.negatives} negative clips of "
         f"{data.patients} patients; into {session.folder.path}",
         *(f"  {name}: {units[name]} units, about {in_time(cost[name])}" for name in units),
-        f"{len(todo)} units to compute, {len(session.pairs) - len(todo)} present; about {in_time(sum(cost.values()))} on "
-        "this machine's CPU (an order of magnitude)",
+        f"{len(todo)} units to compute, {len(session.pairs) - len(todo)} present; about {in_time(sum(cost.values()))} "
+        "on this machine's CPU (an order of magnitude)",
     ]
     return "\n".join(lines)
 
@@ -159,6 +168,29 @@ def _size(request: Request, weights: Path | None) -> tuple[Size, list[str]]:
         "No published weights given (--weights DIR or SEIZURE_BENCH_WEIGHTS): networks run at --size tiny from random "
         "weights, and every row says so."
     ]
+
+
+def _refuse_one_sided(data: TaskData) -> None:
+    positives, negatives = ((data.pool["label"] == label).sum() for label in (1, 0))
+    if not (positives and negatives):
+        root = data.manifest.root
+        raise BadInput(
+            f"{root}: task {data.task.name} finds {positives} positive and {negatives} negative clips in it, and needs "
+            f"both; `seizure-bench data describe {root}` tells why windows are left out"
+        )
+
+
+def _refuse_device(device: str, needed: bool) -> None:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise BadInput(f"--device {device}: no such device; use cpu, cuda, or cuda:N for the GPU of number N")
+    if device != "cpu" and needed:
+        import torch
+
+        there = torch.cuda.device_count()
+        if int(device.partition(":")[2] or 0) >= there:
+            raise BadInput(
+                f"--device {device}: this machine has {there} usable GPUs; use --device cpu, or leave it out"
+            )
 
 
 def _data_card(name: str, manifest: Manifest, data: TaskData) -> DataCard:

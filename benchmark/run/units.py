@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocols.spec import ProtocolSpec
 from tasks.spec import TaskSpec
@@ -79,11 +79,30 @@ class WorkUnit(Frozen):
         return f"{self.baseline}-{self.shots}shot-e{self.episode:03d}-{digest_of(self.model_dump(mode='json'))[:16]}"
 
 
+class SavedEpisode(Frozen):
+    """An Episode with its digest, as it stands in a run folder."""
+
+    protocol: str
+    shots: int
+    index: int
+    support: tuple[str, ...]
+    query: tuple[str, ...]
+    digest: str
+
+
 class Predictions(Frozen):
     """`scores[r][i]` is P(onset within the horizon) of `clip_ids[i]` under replicate r."""
 
     clip_ids: tuple[str, ...]
-    scores: tuple[tuple[float, ...], ...]
+    scores: Annotated[tuple[tuple[Annotated[float, Field(ge=0, le=1)], ...], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _one_score_a_clip(self) -> Self:
+        if len(set(self.clip_ids)) < len(self.clip_ids):
+            raise ValueError("a clip is predicted twice")
+        if any(len(scores) != len(self.clip_ids) for scores in self.scores):
+            raise ValueError("the number of scores is not the number of clips")
+        return self
 
 
 class Record(Frozen):
@@ -98,6 +117,12 @@ class Record(Frozen):
     card: dict[str, str] = Field(description="what the method says of itself: pooling, sha256 of its weights")
     seconds: dict[str, float] = Field(description="wall time of fit and predict")
     provenance: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _done_means_predicted(self) -> Self:
+        if (self.status == "done") != (self.predictions is not None):
+            raise ValueError("status and predictions contradict each other")
+        return self
 
 
 def digest_of(content: Any) -> str:
