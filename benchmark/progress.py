@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 LINE_EVERY_S = 10.0
+WORTH_A_LINE_S = 2.0
 
 
 class Progress:
@@ -74,7 +75,9 @@ def _lines(what: str, total: int) -> Callable[[int], None]:
     def advance(done: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if done < total and now - last < LINE_EVERY_S:
+        soon_again = done < total and now - last < LINE_EVERY_S
+        too_quick = done == total and now - begun < WORTH_A_LINE_S
+        if soon_again or too_quick:
             return
         last = now
         left = (now - begun) / max(done, 1) * (total - done)

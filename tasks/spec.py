@@ -22,6 +22,8 @@ from tasks.errors import BadInput
 SPECS = Path(__file__).parent / "specs"
 
 Spec = TypeVar("Spec", bound=BaseModel)
+_SHORT = reprlib.Repr()  # a few lines of YAML with aliases can stand for terabytes
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring = 1, 3, 3, 60
 SpecName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+-]{0,59}$", description="also part of a run folder's name")]
 
 
@@ -110,6 +112,7 @@ def first_complaint(error: ValidationError, known: list[str]) -> str:
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(field, known, n=1)
         return f"unknown field {field!r}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
+    if fault["type"] == "missing":
+        return f"field {field!r} is missing; add it"
     message = fault["msg"].removeprefix("Value error, ")
-    given = "" if fault["type"] == "missing" else f" (given: {reprlib.repr(fault['input'])})"
-    return f"{field}: {message}{given}" if field else message
+    return f"{field}: {message} (given: {_SHORT.repr(fault['input'])})" if field else message

@@ -23,7 +23,9 @@ from protocols.episodes import Episode, draw_episodes
 from protocols.spec import load_protocol
 from tasks.errors import BadInput
 from tasks.spec import load_task
+from tasks.windows import Rule
 
+SHOWN = 5  # recordings named in a notice
 WEIGHTS_VARIABLE = "SEIZURE_BENCH_WEIGHTS"
 
 
@@ -98,7 +100,7 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
         pairs=plan_units(methods, episodes, card),
         folder=RunFolder(request.out or default_out),
         weights=weights,
-        notices=tuple(notices),
+        notices=(*notices, *_unused_recordings(data)),
     )
 
 
@@ -191,6 +193,18 @@ def _refuse_device(device: str, needed: bool) -> None:
             raise BadInput(
                 f"--device {device}: this machine has {there} usable GPUs; use --device cpu, or leave it out"
             )
+
+
+def _unused_recordings(data: TaskData) -> list[str]:
+    """A line for the recordings of the task's own species and split that give no clip, by the commonest reason."""
+    windows = data.candidates[~data.candidates["rule_id"].isin([Rule.OTHER_SPECIES, Rule.OTHER_SPLIT])]
+    unused = windows.groupby("recording_id").filter(lambda group: group["label"].isna().all())
+    if unused.empty:
+        return []
+    reasons = unused.groupby("recording_id")["rule_id"].agg(lambda rules: rules.mode().iloc[0])
+    named = [f"{recording} ({reason})" for recording, reason in reasons.head(SHOWN).items()]
+    more = f" and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+    return [f"Recordings left out, none of whose windows can be used: {', '.join(named)}{more}"]
 
 
 def _data_card(name: str, manifest: Manifest, data: TaskData) -> DataCard:

@@ -85,6 +85,7 @@ def assert_refused(code: int, out: str, err: str) -> None:
     assert err.startswith("error: ")
     assert err.endswith("\n")
     assert len(err.splitlines()) == 1, err
+    assert len(err) < 1000
 
 
 def assert_says(sentence: str, parts: str) -> None:

@@ -1,0 +1,125 @@
+"""What a method is given: canonical order, no label in a query, stage-1 clips from set-aside recordings alone."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmark.data.dataset import TaskData, open_stores, seed_of
+from benchmark.data.frames import Sampling
+from benchmark.data.manifest import read_manifest
+from benchmark.progress import Progress
+from protocols.episodes import draw_episodes
+from protocols.spec import load_protocol
+from tasks.errors import BadInput
+from tasks.spec import load_task
+
+QUIET = Progress(quiet=True)
+SAMPLING = Sampling(frames=4, spacing_s=0.5, place="last", size=32)
+
+
+@pytest.fixture
+def data(data_set, short_task, cache):
+    return TaskData(
+        read_manifest(data_set), load_task(short_task), load_protocol("patient_disjoint"), 0, open_stores(cache), cache
+    )
+
+
+def test_pool_is_balanced_and_from_evaluation_patients(data):
+    assert set(data.pool["subject_id"]) == {"p0", "p1", "p2", "p3"}
+    assert (data.pool["label"] == 1).sum() == (data.pool["label"] == 0).sum() == 16
+
+
+def test_support_carries_its_labels_in_the_order_of_its_clips_and_a_seed_of_its_own(data):
+    first, second = draw_episodes(data.pool, data.protocol, 2, 0)[:2]
+    support = data.support(first, SAMPLING)
+    assert support.ids == first.support
+    assert support.labels.tolist() == [data.label_of[clip] for clip in first.support]
+    assert support.seed == data.support(first, None).seed != data.support(second, None).seed
+
+
+def test_frames_come_from_the_store_and_only_once(data):
+    episode = draw_episodes(data.pool, data.protocol, 2, 0)[0]
+    data.decode_pool(SAMPLING, 1, QUIET)
+    assert data.decode_pool(SAMPLING, 1, QUIET) == 0
+    frames = data.query(episode, SAMPLING).frames()
+    assert {f.shape for f in frames} == {(1, 4, 32, 32, 3)}
+    with pytest.raises(ValueError, match="read-only"):
+        frames[0][:] = 0
+
+
+def test_stage_1_has_clips_of_10_s_from_rats_with_their_condition(data):
+    clips, _ = data.pretraining(SAMPLING, 1, QUIET)
+    assert clips.ids == tuple(f"m{i}r{j}@0.000-10.000" for i in (0, 1) for j in (0, 1))
+    assert clips.species == ("rat",) * 4
+    assert clips.seizure == (False, True, False, True)
+    assert set(clips.subjects) == {"m0", "m1"}
+
+
+def test_human_stage_1_recordings_are_cut_into_5_s_and_leave_the_task(data_set, short_task, cache, tmp_path):
+    changed = tmp_path / "set"
+    shutil.copytree(data_set, changed)
+    table = (changed / "recordings.tsv").read_text().splitlines()
+    rows = [line.split("\t") for line in table]
+    split = ["split"] + ["pretrain" if row[1].startswith(("m", "p3")) else "evaluate" for row in rows[1:]]
+    (changed / "recordings.tsv").write_text(
+        "\n".join("\t".join([*row, side]) for row, side in zip(rows, split, strict=True))
+    )
+    manifest = read_manifest(changed)
+    data = TaskData(manifest, load_task(short_task), load_protocol("patient_disjoint"), 0, open_stores(cache), cache)
+    assert "p3" not in set(data.pool["subject_id"])
+    clips, _ = data.pretraining(SAMPLING, 1, QUIET)
+    human = [clip for clip, species in zip(clips.ids, clips.species, strict=True) if species == "human"]
+    assert len(human) == 2 * 8
+    assert clips.seizure[clips.ids.index("p3r0@20.000-25.000")]
+    assert not clips.seizure[clips.ids.index("p3r0@10.000-15.000")]
+
+
+def test_stage_1_without_set_aside_recordings_is_refused(data):
+    people = data.manifest.recordings[data.manifest.recordings["species"] == "human"]
+    with pytest.raises(BadInput, match="stage 1 has nothing to train on"):
+        replace(data, manifest=replace(data.manifest, recordings=people)).pretraining(SAMPLING, 1, QUIET)
+
+
+class Counting:
+    """An encoder that counts what it embeds."""
+
+    def __init__(self, key):
+        self.embedding_key, self.seen = key, 0
+
+    def embed(self, frames):
+        self.seen += len(frames)
+        return np.array([[clip.mean(), clip.std()] for clip in frames], dtype=np.float32)
+
+
+def test_a_clip_is_embedded_once_for_each_encoder_over_episodes(data):
+    data.decode_pool(SAMPLING, 1, QUIET)
+    first, other = Counting("a"), Counting("b")
+    episodes = draw_episodes(data.pool, data.protocol, 2, 0)
+    for episode in episodes:
+        data.query(episode, SAMPLING).embeddings(first)
+    assert first.seen == len(data.pool)
+    query = data.query(episodes[0], SAMPLING)
+    expected = [[clip.mean(), clip.std()] for clip in query.frames()]
+    np.testing.assert_allclose(query.embeddings(other), expected, rtol=1e-6)
+    assert other.seen == len(query)
+
+
+def test_damaged_feature_is_computed_again(data, tmp_path):
+    data.decode_pool(SAMPLING, 1, QUIET)
+    query = data.query(draw_episodes(data.pool, data.protocol, 2, 0)[0], SAMPLING)
+    whole = query.embeddings(Counting("c"))
+    for path in data.stores.features.root.rglob("*.npy"):
+        path.write_bytes(path.read_bytes()[:50])
+    again = Counting("c")
+    np.testing.assert_array_equal(query.embeddings(again), whole)
+    assert again.seen == len(query)
+
+
+def test_seeds_differ_by_every_part_and_fit_63_bits():
+    seeds = {seed_of(0, "a"), seed_of(1, "a"), seed_of(0, "b")}
+    assert len(seeds) == 3
+    assert all(0 <= seed < 2**63 for seed in seeds)
