@@ -73,6 +73,7 @@ def _lines(what: str, total: int) -> Callable[[int], None]:
     begun = last = time.monotonic()
 
     def advance(done: int) -> None:
+        """Say how far it is, unless that was said just now."""
         nonlocal last
         now = time.monotonic()
         soon_again = done < total and now - last < LINE_EVERY_S

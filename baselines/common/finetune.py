@@ -53,7 +53,7 @@ class FineTuner:
         frames = support.frames()
         labels = torch.from_numpy(support.labels).float().to(self.device)
         optimiser = torch.optim.Adam(self.network.parameters(), lr=self.settings.lr)
-        scaler = torch.amp.GradScaler(self.device, enabled=self._dtype() == torch.float16)
+        scaler = torch.amp.GradScaler(self.device.split(":")[0], enabled=self._dtype() == torch.float16)
         self.network.train()
         for _ in range(self.settings.epochs):
             order = torch.randperm(len(frames), generator=generator)

@@ -140,7 +140,7 @@ def stage1_encoder(checkpoint: Path, pool: Pool) -> Encoder:
 def use_checkpointing(encoder: Encoder, device: str) -> None:
     """Trade arithmetic for memory on a GPU, as the paper does; on a CPU memory is not what runs out."""
     if device.startswith("cuda"):
-        encoder.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+        encoder.backbone.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def encoder_flop(scale: Scale, tokens: int | None = None) -> float:

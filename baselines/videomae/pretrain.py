@@ -127,7 +127,7 @@ def _train(
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.stage1_lr)
     bf16 = context.device.startswith("cuda") and torch.cuda.is_bf16_supported()
     if context.device.startswith("cuda"):
-        network.gradient_checkpointing_enable({"use_reentrant": False})
+        network.activation_checkpointing_enable({"use_reentrant": False})
     network.train()
     losses = []
     with context.progress.track("stage 1 (clips)", settings.stage1_epochs * len(frames)) as advance:

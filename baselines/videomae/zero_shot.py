@@ -41,6 +41,7 @@ class ZeroShot:
         self.input = videomae_input(scale, settings.place)
 
     def setup(self, context: Context) -> None:
+        """Stage 1, then the heads or the rodents' class means."""
         checkpoint = pretrained(self.settings, self.scale, context)
         encoder = stage1_encoder(checkpoint.folder, self.settings.pool)
         self.weights = checkpoint.weights

@@ -334,6 +334,14 @@ def _refuse_duplicates(folder: Path, recordings: pd.DataFrame) -> None:
 
 
 def _refuse_subject_on_two_sides(folder: Path, recordings: pd.DataFrame) -> None:
+    first_spelling: dict[str, str] = {}
+    for row in recordings.to_dict("records"):
+        other = first_spelling.setdefault(row["subject_id"].casefold(), row["subject_id"])
+        if other != row["subject_id"]:
+            raise BadInput(
+                f"{folder / 'recordings.tsv'} row {row['row']}: subject {row['subject_id']!r} is also written {other!r}; "
+                "write the id of one subject in one way, and give two subjects ids that differ by more than case"
+            )
     sides = recordings.groupby("subject_id")["split"].nunique()
     both = recordings[recordings["subject_id"].isin(sides[sides > 1].index)]
     if len(both):

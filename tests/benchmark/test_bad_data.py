@@ -172,6 +172,12 @@ ROWS = {
         "the same split",
         column("recordings", "split", {"p0r0": "pretrain"}, "evaluate"),
     ),
+    "subject spelt in two ways": Case(
+        RUN,
+        "recordings.tsv row 3: subject 'P0' is also written 'p0'",
+        "in one way",
+        cell("recordings", 3, "subject_id", "P0"),
+    ),
     "subject of two species": Case(
         CHECK,
         "recordings.tsv row 3: subject 'p0' is of more than one species",

@@ -86,8 +86,8 @@ def test_describe_counts_windows_by_rule(say):
     code, out, _ = say("data describe {data} --task {task} --json")
     content = json.loads(out)
     assert code == 0
-    assert content["pool"] == {"patients": 4, "positives": 8, "negatives": 8}
-    assert content["windows"]["pre_ictal"] == 8
+    assert content["pool"] == {"patients": 4, "positives": 16, "negatives": 16}
+    assert content["windows"]["pre_ictal"] == 16
     assert content["stage1_clips"] == {"rat, normal": 2, "rat, seizure": 2}
     assert [(row["species"], row["split"], row["recordings"]) for row in content["recordings"]] == [
         ("human", "evaluate", 8),
@@ -95,8 +95,8 @@ def test_describe_counts_windows_by_rule(say):
     ]
     text = say("data describe {data} --task {task}")[1]
     for rule, count in content["windows"].items():
-        assert any(line.split()[-1] != "" and rule in line and f" {count} " in line for line in text.splitlines())
-    assert "8 positive and 8 negative clips of 4 patients" in text
+        assert any(rule in line.split() and str(count) in line.split() for line in text.splitlines())
+    assert "16 positive and 16 negative clips of 4 patients" in text
 
 
 def test_describe_follows_the_window(say):
@@ -116,7 +116,7 @@ def test_dry_run_computes_nothing_and_prints_units(say, tmp_path, cache):
     before = content_of(cache)
     code, out, err = say(RUN.replace("motion_energy", "chance,motion_energy") + " --dry-run")
     assert (code, err) == (0, "")
-    assert "8 positive and 8 negative clips of 4 patients" in out
+    assert "16 positive and 16 negative clips of 4 patients" in out
     assert "chance: 2 units" in out
     assert "motion_energy: 2 units" in out
     assert "4 units to compute, 0 present" in out
@@ -124,7 +124,7 @@ def test_dry_run_computes_nothing_and_prints_units(say, tmp_path, cache):
     assert {name for name in content_of(cache) if name not in before} <= {"sha256.json"}
     plan = json.loads(say(RUN + " --dry-run --json")[1])
     assert plan["units"] == {"motion_energy": 2}
-    assert plan["run"]["data"]["positives"] == 8
+    assert plan["run"]["data"]["positives"] == 16
 
 
 def test_run_prints_the_table_and_the_same_command_again_computes_nothing(say, tmp_path):
@@ -167,11 +167,10 @@ def test_leaderboard_without_any_run_still_shows_the_paper(say):
     assert "2603.12887" in out
 
 
-def test_quiet_says_nothing_on_stderr_and_otherwise_progress_goes_there(say):
+def test_notices_go_to_stderr_and_quiet_says_nothing_there(say):
     loud = say(RUN.replace(" --quiet", "").replace("--size tiny", ""))
     assert "No published weights given" in loud[2]
-    assert "work units: 2/2" in loud[2]
-    assert "work units" not in loud[1]
+    assert "No published weights" not in loud[1]
     assert say(RUN + " --policy always")[2] == ""
 
 
@@ -189,6 +188,24 @@ def test_failed_units_give_code_1_and_are_listed(say, tmp_path, monkeypatch):
     assert "2 units computed, 0 left as they were, 2 failed" in out
     assert "failed: breaks-1shot-e000" in out
     assert "ZeroDivisionError" in err
+
+
+def test_ctrl_c_is_a_sentence_and_keeps_finished_units(say, tmp_path, monkeypatch):
+    folder = copy_of_baselines(tmp_path, monkeypatch)
+    text = (
+        (folder / "chance.py")
+        .read_text()
+        .replace('"chance"', '"stops"')
+        .replace("import numpy", "import signal\n\nimport numpy")
+    )
+    stops = text.replace('"""A coin has nothing to learn."""', "signal.raise_signal(signal.SIGINT)")
+    assert "raise_signal" in stops
+    (folder / "stops.py").write_text(stops)
+    code, out, err = say(RUN.replace("motion_energy", "chance,stops"))
+    assert (code, out) == (130, "")
+    assert err == "interrupted; finished units are kept, the same command goes on from there\n"
+    assert len(list((tmp_path / "out" / "units").iterdir())) == 2
+    assert "0 units computed, 2 left as they were" in say(RUN.replace("motion_energy", "chance"))[1]
 
 
 def copy_of_baselines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -12,6 +12,7 @@ from baselines.videomae.encoder import (
     initial_encoder,
     pretraining_network,
     stage1_encoder,
+    use_checkpointing,
     videomae_config,
     videomae_input,
 )
@@ -119,6 +120,19 @@ def test_base_configuration_is_the_published_one():
     published |= {"decoder_hidden_size": 384, "decoder_num_hidden_layers": 4, "use_mean_pooling": False}
     assert {key: getattr(config, key) for key in published} == published
     assert json.dumps(videomae_input(Scale("base", "random", 5.0), "last").sampling.size) == "224"
+
+
+def test_gradient_checkpointing_changes_no_gradient():
+    batch = torch.randn(2, 16, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for device in ("cpu", "cuda"):  # only the second switches it on; the network itself stays on the CPU
+        encoder = initial_encoder(TINY, None, 0, "mean").train()
+        use_checkpointing(encoder, device)
+        encoder(batch).square().sum().backward()
+        gradients.append([p.grad for p in encoder.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1]) > 50
+    for plain, checkpointed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, checkpointed)
 
 
 def test_flop_of_the_base_encoder_are_those_of_the_reference():
