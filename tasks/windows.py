@@ -145,7 +145,7 @@ def _label_recording(
     else:
         rules[touches_ictal] = Rule.TOUCHES_ICTAL
         rules[_inside(starts, ends, onsets, offsets)] = Rule.ICTAL
-    rules[~_inside(starts, ends, *_bounds(watched))] = Rule.NOT_WATCHED
+    rules[~_inside(starts, ends, *watched_bounds(watched))] = Rule.NOT_WATCHED
     if count < 1:
         rules[:] = Rule.SHORTER_THAN_WINDOW
     if recording["split"] != split:
@@ -197,8 +197,8 @@ def _runs(values: NDArray[np.object_]) -> list[tuple[int, int]]:
     return [(a, b - a) for a, b in pairwise(changes)]
 
 
-def _bounds(intervals: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sorted, with touching intervals joined: a window may cross from one into the next."""
+def watched_bounds(intervals: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Starts and ends (s) of a recording's watched stretches, sorted; those that touch or overlap are joined."""
     joined: list[list[float]] = []
     for start, end in sorted(zip(intervals["start_s"].astype(float), intervals["end_s"].astype(float), strict=True)):
         if joined and start <= joined[-1][1]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal, TypeVar
 
 import torch
@@ -176,9 +177,10 @@ def _checked_load(model: type[Network], folder: Path) -> Network:
             attn_implementation="sdpa",
             weights_only=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise BadInput(
-            f"{folder}: cannot be loaded as a VideoMAE checkpoint ({' '.join(str(error).split())[:200]})"
+            f"{folder}: cannot be loaded as a VideoMAE checkpoint ({' '.join(str(error).split())[:200]}); "
+            "download it again"
         ) from error
     for what, keys in (
         ("missing", report["missing_keys"]),

@@ -27,7 +27,7 @@ from protocols.episodes import Episode, thin_negatives
 from protocols.spec import ProtocolSpec
 from tasks.errors import BadInput
 from tasks.spec import TaskSpec
-from tasks.windows import kept, label_windows
+from tasks.windows import kept, label_windows, watched_bounds
 
 STAGE1_WINDOW_S = {"human": 5.0}
 STAGE1_WINDOW_OTHERS_S = 10.0  # both as in arXiv 2603.12887: rodent clips of 10 s, human ones of 5 s
@@ -218,9 +218,7 @@ class TaskData:
         events, watched = self.manifest.events, self.manifest.annotated_intervals
         seizures = events[(events["recording_id"] == name) & events["event_type"].str.startswith("sz")]
         windows = []
-        for _, start_s, end_s in (
-            watched[watched["recording_id"] == name].sort_values("start_s").itertuples(index=False)
-        ):
+        for start_s, end_s in zip(*watched_bounds(watched[watched["recording_id"] == name]), strict=True):
             window = min(longest, end_s - start_s)
             if window < SHORTEST_STAGE1_WINDOW_S:
                 continue

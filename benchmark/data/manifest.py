@@ -170,6 +170,7 @@ def read_manifest(folder: Path) -> Manifest:
     if recordings.empty:
         raise BadInput(f"{folder / 'recordings.tsv'}: holds no recording; add a row for each video")
     _refuse_duplicates(folder, recordings)
+    _refuse_two_spellings(folder, recordings)
     _refuse_subject_on_two_sides(folder, recordings)
     durations = dict(zip(recordings["recording_id"], recordings["duration_s"], strict=True))
     events = tables["events"].assign(end_s=lambda table: table["onset_s"] + table["duration_s"])
@@ -333,15 +334,19 @@ def _refuse_duplicates(folder: Path, recordings: pd.DataFrame) -> None:
             )
 
 
-def _refuse_subject_on_two_sides(folder: Path, recordings: pd.DataFrame) -> None:
-    first_spelling: dict[str, str] = {}
-    for row in recordings.to_dict("records"):
-        other = first_spelling.setdefault(row["subject_id"].casefold(), row["subject_id"])
-        if other != row["subject_id"]:
+def _refuse_two_spellings(folder: Path, recordings: pd.DataFrame) -> None:
+    """`P1` and `p1` would be two patients, one of whom could be in the support and the other in the query."""
+    first: dict[str, str] = {}
+    for number, subject in zip(recordings["row"], recordings["subject_id"], strict=True):
+        other = first.setdefault(subject.casefold(), subject)
+        if other != subject:
             raise BadInput(
-                f"{folder / 'recordings.tsv'} row {row['row']}: subject {row['subject_id']!r} is also written {other!r}; "
-                "write the id of one subject in one way, and give two subjects ids that differ by more than case"
+                f"{folder / 'recordings.tsv'} row {number}: subject {subject!r} is also written {other!r}; write the "
+                "id of a subject in one way, and give two subjects ids that differ in more than case"
             )
+
+
+def _refuse_subject_on_two_sides(folder: Path, recordings: pd.DataFrame) -> None:
     sides = recordings.groupby("subject_id")["split"].nunique()
     both = recordings[recordings["subject_id"].isin(sides[sides > 1].index)]
     if len(both):

@@ -1,4 +1,4 @@
-"""`refuse(case)`: do the harm, give the command, and hold the program to its promise about bad input."""
+"""`assert_refused(case)`: do the harm, give the command, and hold the program to its promise about bad input."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def here(tmp_path: Path, data_set: Path, finished_run: Path, monkeypatch: pytest
 
 
 @pytest.fixture
-def refuse(here: Path, short_task: str, cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[Case], str]:
+def assert_refused(
+    here: Path, short_task: str, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[[Case], str]:
     """Check that a case is refused with code 2 and one sentence, and that nothing at all was written."""
 
     def check(case: Case) -> str:

@@ -279,20 +279,20 @@ VIDEOS = {
 
 
 @pytest.mark.parametrize("case", FOLDERS.values(), ids=FOLDERS)
-def test_bad_folder_is_refused(case, refuse):
-    refuse(case)
+def test_bad_folder_is_refused(case, assert_refused):
+    assert_refused(case)
 
 
 @pytest.mark.parametrize("case", TABLES.values(), ids=TABLES)
-def test_bad_table_is_refused(case, refuse):
-    refuse(case)
+def test_bad_table_is_refused(case, assert_refused):
+    assert_refused(case)
 
 
 @pytest.mark.parametrize("case", ROWS.values(), ids=ROWS)
-def test_bad_row_is_refused(case, refuse):
-    refuse(case)
+def test_bad_row_is_refused(case, assert_refused):
+    assert_refused(case)
 
 
 @pytest.mark.parametrize("case", VIDEOS.values(), ids=VIDEOS)
-def test_bad_video_is_refused(case, refuse):
-    refuse(case)
+def test_bad_video_is_refused(case, assert_refused):
+    assert_refused(case)

@@ -14,9 +14,14 @@ def test_a_file_is_replaced_in_one_step_and_leaves_nothing_beside_it(tmp_path):
 
 def test_an_error_while_writing_keeps_the_old_file_and_removes_the_new_one(tmp_path):
     write_atomically(tmp_path / "a", "old")
-    with pytest.raises(RuntimeError), replacing(tmp_path / "a") as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def write_half():
+        with replacing(tmp_path / "a") as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a", "old")]
 
 

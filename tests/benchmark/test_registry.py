@@ -47,7 +47,7 @@ def test_a_module_that_cannot_be_imported_disables_its_methods_alone(folder, mon
     write(folder, "needy.py", 'import no_such_library\n@register("needy")\nclass Needy:\n    """Needs."""\n')
     monkeypatch.syspath_prepend(str(folder.parent))
     assert "one" in registry.entries()
-    with pytest.raises(BadInput, match="--model needy: .* cannot be imported"):
+    with pytest.raises(BadInput, match=r"--model needy: .* cannot be imported"):
         registry.load("needy")
 
 

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmark.data.dataset import TaskData, open_stores, seed_of
@@ -123,3 +124,10 @@ def test_seeds_differ_by_every_part_and_fit_63_bits():
     seeds = {seed_of(0, "a"), seed_of(1, "a"), seed_of(0, "b")}
     assert len(seeds) == 3
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_overlapping_watched_intervals_give_each_stage_1_clip_once(data):
+    watched = data.manifest.annotated_intervals
+    twice = pd.concat([watched, watched.assign(start_s=2.0, end_s=7.0)])
+    doubled = replace(data, manifest=replace(data.manifest, annotated_intervals=twice))
+    assert doubled.stage1_windows == data.stage1_windows
