@@ -59,7 +59,7 @@ def assert_refused(
         capsys.readouterr()
         code = run_cli(case.command.format(data=here / "small", task=short_task, out=here / "out", run=here / "run"))
         said = capsys.readouterr()
-        assert_refused(code, said.out, said.err)
+        assert_one_sentence(code, said.out, said.err)
         assert_says(said.err, f"{case.thing}…{case.remedy}")
         assert content_of(here) == before, "something was written"
         assert not list(cache.rglob("*.tmp"))
@@ -80,7 +80,7 @@ def run_cli(command: str) -> int:
     return 0
 
 
-def assert_refused(code: int, out: str, err: str) -> None:
+def assert_one_sentence(code: int, out: str, err: str) -> None:
     assert code == 2, err
     assert out == ""
     assert "Traceback" not in err
