@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import cli, registry
-from tests.benchmark.conftest import RUN, assert_refused, content_of, run_cli
+from tests.benchmark.conftest import RUN, assert_one_sentence, content_of, run_cli
 
 ROOT = Path(cli.__file__).parents[1]
 ANSWER_WITHIN_S = 0.5
@@ -240,17 +240,17 @@ def test_new_baseline_never_overwrites(say, tmp_path, monkeypatch):
     say("new-baseline my_method")
     (folder / "my_method.py").write_text("mine = 1\n")
     code, out, err = say("new-baseline my_method")
-    assert_refused(code, out, err)
+    assert_one_sentence(code, out, err)
     assert (folder / "my_method.py").read_text() == "mine = 1\n"
 
 
 def test_refusal_in_a_process_of_its_own_is_one_line_and_code_2(tmp_path):
     done = start("run", "--model", "xspecies_videomea")
-    assert_refused(done.returncode, done.stdout, done.stderr)
+    assert_one_sentence(done.returncode, done.stdout, done.stderr)
     done = start("data", "validate", str(tmp_path))
-    assert_refused(done.returncode, done.stdout, done.stderr)
+    assert_one_sentence(done.returncode, done.stdout, done.stderr)
     done = start("run", "--shots", "2")
-    assert_refused(done.returncode, done.stdout, done.stderr)
+    assert_one_sentence(done.returncode, done.stdout, done.stderr)
 
 
 def test_reader_that_leaves_early_causes_no_complaint():
