@@ -305,7 +305,8 @@ def _csv_shots(shots: Sequence[int]) -> str:
 
 def _csv_safe(value: object) -> object:
     """Spreadsheets run cells that begin like a formula; a leading apostrophe makes them text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    formula = isinstance(value, str) and len(value) > 1 and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
 
 
 def _json(tables: list[_Table], paper: PaperResults | None) -> str:

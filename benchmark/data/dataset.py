@@ -254,7 +254,7 @@ class TaskData:
     def _decode(
         self, refs: list[ClipRef], recordings: pd.Series, sampling: Sampling, workers: int, progress: Progress
     ) -> int:
-        check_videos(self.manifest, recordings, self.cache / "sha256.json")
+        check_videos(self.manifest, recordings, self.cache / "sha256.json", progress)
         with progress.track("decoding clips", len(refs)) as advance:
             return self.stores.frames.ensure(
                 [ref.request for ref in refs], sampling, workers=workers, progress=lambda done, _: advance(done)

@@ -63,10 +63,7 @@ def validate(folder: Path, progress: Progress) -> str:
     """
     manifest = read_manifest(folder)
     names = manifest.recordings["recording_id"].tolist()
-    with progress.track("checking videos", len(names)) as advance:
-        for done, name in enumerate(names, 1):
-            check_videos(manifest, [name], memo=None)
-            advance(done)
+    check_videos(manifest, names, memo=None, progress=progress)
     refuse_shortcuts(manifest, load_task("forecast_5s"))
     hours, subjects = manifest.recordings["duration_s"].sum() / 3600, manifest.recordings["subject_id"].nunique()
     return f"{folder}: sound; {len(names)} recordings, {hours:.2f} h, {subjects} subjects"

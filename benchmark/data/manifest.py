@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from benchmark.data.decode import probe
 from benchmark.files import sha256_of, write_atomically
+from benchmark.progress import Progress
 from tasks.errors import BadInput
 from tasks.spec import first_complaint
 
@@ -193,7 +194,7 @@ def write_manifest(
         write_atomically(folder / f"{name}.tsv", text)
 
 
-def check_videos(manifest: Manifest, recording_ids: Iterable[str], memo: Path | None) -> None:
+def check_videos(manifest: Manifest, recording_ids: Iterable[str], memo: Path | None, progress: Progress) -> None:
     """Compare each recording's file with its row: sha256, length, rate and size.
 
     Args:
@@ -201,26 +202,35 @@ def check_videos(manifest: Manifest, recording_ids: Iterable[str], memo: Path | 
         recording_ids: the recordings about to be read.
         memo: a JSON file of what was found before, by path, size and time of change, so that a terabyte of video
             is hashed once and not at every run; None looks at every file itself.
+        progress: for the person who waits.
 
     Raises:
         BadInput: a video is missing, has changed, cannot be read or is not as its row says.
     """
     known = _read_memo(memo) if memo else {}
     row_of = {row["recording_id"]: row for row in manifest.recordings.to_dict("records")}
+    names = sorted(set(recording_ids))
     learned: dict[str, dict[str, Any]] = {}
     try:
-        for name in sorted(set(recording_ids)):
-            path, row = manifest.path_of(name), row_of[name]
-            if not path.is_file():
-                raise BadInput(f"{path}: the video of recording {name!r} is missing; put it there or drop the row")
-            status = path.stat()
-            stamp = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
-            found = known.get(stamp) or _look_at(path, row)
-            _compare(path, row, found)
-            learned[stamp] = found
+        with progress.track("checking videos", len(names)) as advance:
+            for done, name in enumerate(names, 1):
+                path, row = manifest.path_of(name), row_of[name]
+                stamp = _stamp(path, name)
+                found = known.get(stamp) or _look_at(path, row)
+                _compare(path, row, found)
+                learned[stamp] = found
+                advance(done)
     finally:
         if memo and learned.keys() - known.keys():
             write_atomically(memo, json.dumps({**known, **learned}))
+
+
+def _stamp(path: Path, recording_id: str) -> str:
+    """What changes when a file does."""
+    if not path.is_file():
+        raise BadInput(f"{path}: the video of recording {recording_id!r} is missing; put it there or drop the row")
+    status = path.stat()
+    return f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
 
 
 def _look_at(path: Path, row: dict[Any, Any]) -> dict[str, Any]:

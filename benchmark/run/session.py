@@ -88,7 +88,7 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
     data = TaskData(manifest, task, protocol, request.seed, open_stores(cache), cache)
     _refuse_one_sided(data)
     episodes = [e for n in sorted(set(request.shots)) for e in draw_episodes(data.pool, protocol, n, request.seed)]
-    check_videos(manifest, data.pool["recording_id"], cache / "sha256.json")
+    check_videos(manifest, data.pool["recording_id"], cache / "sha256.json", progress)
     name = "demo" if request.data is None else manifest.root.resolve().name
     card = RunCard(task=task, protocol=protocol, seed=request.seed, data=_data_card(name, manifest, data))
     default_out = Path("runs") / f"{name}-{task.name}-{protocol.name}-{card.digest[:8]}"

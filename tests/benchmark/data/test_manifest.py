@@ -22,6 +22,7 @@ from benchmark.data.manifest import (
     read_manifest,
     write_manifest,
 )
+from benchmark.progress import Progress
 from tasks.errors import BadInput
 from tests.damage import again, cell, column, cut, drop_column, edit, put, video, without
 
@@ -45,6 +46,8 @@ ROW = {
 RAT = {**ROW, "recording_id": "r2", "subject_id": "m1", "species": "rat", "path": "videos/r2.mp4", "sha256": "b" * 64}
 EVENTS = [("r1", 20.5, 6.0, "sz_foc", "clinical", "ann", "n/a"), ("r1", 60.0, 5.0, "sz", "clinical", "ann", "0.9")]
 INTERVALS = [("r1", 0.0, 50.0), ("r1", 50.0, 100.0), ("r2", 0.0, 100.0)]
+
+QUIET = Progress(quiet=True)
 
 
 def tables(recordings=(ROW, RAT), events=EVENTS, intervals=INTERVALS):
@@ -266,7 +269,7 @@ def small(data_set, tmp_path):
 
 def test_sound_videos_pass_and_are_remembered(small, tmp_path):
     manifest, memo = read_manifest(small), tmp_path / "memo.json"
-    check_videos(manifest, ["p0r0", "m0r0"], memo)
+    check_videos(manifest, ["p0r0", "m0r0"], memo, QUIET)
     assert {key.split("|")[0] for key in json.loads(memo.read_text())} == {
         str(small / "videos" / name) for name in ("p0r0.mp4", "m0r0.mp4")
     }
@@ -274,37 +277,37 @@ def test_sound_videos_pass_and_are_remembered(small, tmp_path):
 
 def test_remembered_video_is_not_read_again_but_a_touched_one_is(small, tmp_path):
     manifest, memo = read_manifest(small), tmp_path / "memo.json"
-    check_videos(manifest, ["p0r0"], memo)
+    check_videos(manifest, ["p0r0"], memo, QUIET)
     path = manifest.path_of("p0r0")
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     os.utime(path, ns=times)
-    check_videos(manifest, ["p0r0"], memo)
+    check_videos(manifest, ["p0r0"], memo, QUIET)
     with pytest.raises(BadInput, match="has changed"):
-        check_videos(manifest, ["p0r0"], None)
+        check_videos(manifest, ["p0r0"], None, QUIET)
     path.touch()
     with pytest.raises(BadInput, match="has changed"):
-        check_videos(manifest, ["p0r0"], memo)
+        check_videos(manifest, ["p0r0"], memo, QUIET)
 
 
 def test_memory_is_of_the_file_so_a_changed_row_is_still_noticed(small, tmp_path):
     memo = tmp_path / "memo.json"
-    check_videos(read_manifest(small), ["p0r0"], memo)
+    check_videos(read_manifest(small), ["p0r0"], memo, QUIET)
     cell("recordings", 2, "fps", "9")(tmp_path)
     with pytest.raises(BadInput, match=r"fps is 8, but recordings\.tsv says 9"):
-        check_videos(read_manifest(small), ["p0r0"], memo)
+        check_videos(read_manifest(small), ["p0r0"], memo, QUIET)
     cell("recordings", 2, "sha256", "0" * 64)(tmp_path)
     with pytest.raises(BadInput, match="has changed"):
-        check_videos(read_manifest(small), ["p0r0"], memo)
+        check_videos(read_manifest(small), ["p0r0"], memo, QUIET)
 
 
 def test_bad_video_is_not_remembered_and_those_before_it_are(small, tmp_path):
     video(cut)(tmp_path)
     memo = tmp_path / "memo.json"
     with pytest.raises(BadInput, match=r"p0r0\.mp4: not a video"):
-        check_videos(read_manifest(small), ["p0r0", "m0r0"], memo)
+        check_videos(read_manifest(small), ["p0r0", "m0r0"], memo, QUIET)
     assert [Path(key.split("|")[0]).name for key in json.loads(memo.read_text())] == ["m0r0.mp4"]
 
 
@@ -312,22 +315,22 @@ def test_bad_video_is_not_remembered_and_those_before_it_are(small, tmp_path):
 def test_spoilt_memo_is_made_anew(small, tmp_path, content):
     memo = tmp_path / "memo.json"
     memo.write_text(content)
-    check_videos(read_manifest(small), ["p0r0"], memo)
+    check_videos(read_manifest(small), ["p0r0"], memo, QUIET)
     assert any("p0r0.mp4" in key for key in json.loads(memo.read_text()))
 
 
 def test_only_the_recordings_asked_for_are_looked_at(small, tmp_path):
     (small / "videos" / "m0r0.mp4").unlink()
     manifest = read_manifest(small)
-    check_videos(manifest, ["p0r0"], None)
+    check_videos(manifest, ["p0r0"], None, QUIET)
     with pytest.raises(BadInput, match=r"m0r0\.mp4: the video of recording 'm0r0' is missing"):
-        check_videos(manifest, ["p0r0", "m0r0"], None)
+        check_videos(manifest, ["p0r0", "m0r0"], None, QUIET)
 
 
 def test_table_may_round_length_and_rate(small):
     manifest = read_manifest(small)
     rounded = manifest.recordings.assign(duration_s=lambda t: t["duration_s"] + 0.09, fps=lambda t: t["fps"] * 1.009)
-    check_videos(replace(manifest, recordings=rounded), ["p0r0"], None)
+    check_videos(replace(manifest, recordings=rounded), ["p0r0"], None, QUIET)
 
 
 def test_documented_columns_are_those_of_the_tables():
