@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import zlib
 from collections.abc import Iterator
 from fractions import Fraction
@@ -93,6 +94,11 @@ def short_task(tmp_path_factory: pytest.TempPathFactory) -> str:
     fields = {**load_task("forecast_5s").model_dump(), "name": "short"}
     path.write_text(yaml.safe_dump({**fields, "window_s": 3.0, "min_gap_s": 9.0, "postictal_s": 5.0}))
     return str(path)
+
+
+def pytest_configure() -> None:
+    """A shell starts background jobs with Ctrl-C ignored, and children inherit that; the tests of Ctrl-C need it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
