@@ -52,6 +52,8 @@ class Progress:
             if outermost:
                 bars.stop()
                 self._bars = None
+            else:
+                bars.remove_task(row)
 
 
 def _new_bars() -> Bars:
