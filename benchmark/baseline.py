@@ -8,7 +8,8 @@ A method is a class with `@register("name")` in a file of its own under `baselin
     baseline.fit(support)              once an episode, always from the same state
     baseline.predict(query)            P(onset within the horizon) for each clip
 
-A query carries no label and no time to the seizure, so nothing can be learnt from it. Two optional capabilities
+A query carries no label and no time to the seizure, so nothing can be learnt from it. What `Clips`, `Support` and
+`Sampling` hold stands in their docstrings (`benchmark/data/dataset.py`, `frames.py`) and in CONTRIBUTING.md. Two optional capabilities
 stand at the end: `Embeds` (frozen features, which the harness keeps) and `Pretrains` (a first stage).
 """
 

@@ -54,7 +54,8 @@ def run(
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value or method.key=value.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of negatives, episodes and training.")] = 0,
     policy: Annotated[
-        Literal["only-missing", "always", "never"], typer.Option(help="Which units to compute.")
+        Literal["only-missing", "always", "never"],
+        typer.Option(help="only-missing: also those that other code or settings made; always: all; never: none."),
     ] = "only-missing",
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one.")] = None,
     threads: Annotated[
@@ -64,7 +65,10 @@ def run(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Run methods on episodes, score them, print the table. Finished units are never computed twice."""
+    """Run methods, score them, print the table.
+
+    Finished units are never computed twice, unless the method's code or settings changed.
+    """
     from benchmark.board.rows import board_rows
     from benchmark.board.table import render
     from benchmark.files import cache_folder
@@ -176,8 +180,14 @@ def score(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     json: JsonOption = False,
 ) -> None:
-    """Score runs from their predictions alone: neither video nor model is needed."""
-    _board(runs, "json" if json else "markdown", paper=False)
+    """Score runs from their predictions alone.
+
+    Neither the videos nor the models are needed.
+    """
+    from benchmark.board.rows import board_rows
+    from benchmark.board.table import render
+
+    print(render(board_rows(runs), None, "json" if json else "markdown"))
 
 
 @app.command()
@@ -185,16 +195,24 @@ def leaderboard(
     runs: Annotated[list[Path] | None, typer.Argument(help="Run folders; default: all under runs/.")] = None,
     format_: Annotated[Literal["markdown", "csv", "json"], typer.Option("--format")] = "markdown",
 ) -> None:
-    """Print the table of the runs, and, apart from it, what the paper reports."""
-    from benchmark.run.records import RunFolder
+    """Print the tables of runs, and the paper's.
 
-    finished = (p.parent for p in sorted(Path("runs").glob("*/run.json")) if RunFolder(p.parent).any_done())
-    _board(runs or list(finished), format_, paper=True)
+    The paper's figures stand apart: reported, never ranked with ours.
+    """
+    from benchmark.board.rows import board_rows, found_rows
+    from benchmark.board.table import load_paper, render
+    from benchmark.progress import Progress
+
+    rows = board_rows(runs) if runs else found_rows(Path("runs"), Progress().say)
+    print(render(rows, load_paper(), format_))
 
 
 @app.command("new-baseline")
 def new_baseline(name: Annotated[str, typer.Argument(help="Name of the method, such as my_method.")]) -> None:
-    """Write a working adapter file for a new method; the contract tests pick it up by themselves."""
+    """Write a working adapter for a new method.
+
+    The contract tests pick it up by themselves.
+    """
     from benchmark.scaffold import write_adapter
 
     path = write_adapter(name)
@@ -233,13 +251,6 @@ def _refuse(sentence: str) -> NoReturn:
     line = "".join(c if c.isprintable() else " " for c in sentence)
     print(f"error: {line}", file=sys.stderr)
     sys.exit(2)
-
-
-def _board(runs: list[Path], fmt: str, *, paper: bool) -> None:
-    from benchmark.board.rows import board_rows
-    from benchmark.board.table import load_paper, render
-
-    print(render(board_rows(runs), load_paper() if paper else None, fmt))
 
 
 def _names(text: str, flag: str) -> list[str]:

@@ -76,7 +76,10 @@ def load(name: str) -> type[Baseline]:
     try:
         adapter: type[Baseline] = getattr(importlib.import_module(entry.module), entry.attribute)
     except (ImportError, AttributeError) as error:
-        raise BadInput(f"--model {name}: {entry.module} cannot be imported ({error}); run `make setup`") from error
+        raise BadInput(
+            f"--model {name}: {entry.module} cannot be imported ({error}); mend the file, or, if a library is missing, "
+            "run `make setup`"
+        ) from error
     return adapter
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,27 @@ def score_folder(path: Path) -> tuple[RunScores, RunCard, list[Record]]:
 
 
 def board_rows(paths: Sequence[Path]) -> list[BoardRow]:
-    """One row a method and run."""
-    rows = []
-    for path in paths:
-        scores, card, records = score_folder(path)
-        by_row = {row_name(record): record for record in sorted(records, key=lambda r: r.status == "done")}
-        rows += [_row(by_row[method.method], card, method) for method in scores.methods]
+    """One row a method and run. Raises BadInput at the first folder that cannot be scored."""
+    return [row for path in paths for row in _rows_of(path)]
+
+
+def found_rows(runs: Path, say: Callable[[str], None]) -> list[BoardRow]:
+    """Rows of every run below `runs`; a folder that cannot be scored is named to `say` and left out."""
+    rows: list[BoardRow] = []
+    for card in sorted(runs.glob("*/run.json")):
+        try:
+            rows += _rows_of(card.parent)
+        except BadInput as error:
+            say(f"left out: {error}")
     return rows
+
+
+def _rows_of(path: Path) -> list[BoardRow]:
+    scores, card, records = score_folder(path)
+    of_row: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda r: r.status == "done"):
+        of_row.setdefault(row_name(record), []).append(record)
+    return [_row(of_row[method.method], card, path, method) for method in scores.methods]
 
 
 def row_name(record: Record) -> str:
@@ -48,7 +63,9 @@ def row_name(record: Record) -> str:
     return unit.method if unit.size == "-" else f"{unit.method} [{unit.size}, {unit.init}]"
 
 
-def _row(record: Record, card: RunCard, scores: MethodScores) -> BoardRow:
+def _row(records: Sequence[Record], card: RunCard, path: Path, scores: MethodScores) -> BoardRow:
+    """A row from a method's records, those that are done last."""
+    record = records[-1]
     unit, stamp = record.unit, record.provenance
     return BoardRow(
         method=unit.method,
@@ -59,7 +76,9 @@ def _row(record: Record, card: RunCard, scores: MethodScores) -> BoardRow:
         data=f"{card.data.name} (rendered)" if card.data.rendered else card.data.name,
         rendered=card.data.rendered,
         task=f"{card.task.name}, {card.task.window_s:g} s windows",
-        protocol=card.protocol.name,
+        protocol=f"{card.protocol.name}, {card.protocol.episodes} episodes a shot, seed {card.seed}",
+        run=path.resolve().name,
+        versions=len({(r.unit.code, json.dumps(r.unit.settings, sort_keys=True)) for r in records}),
         commit=str(stamp.get("commit", "unknown"))[:12] + ("+dirty" if stamp.get("dirty") else ""),
         scores=scores,
     )

@@ -16,6 +16,7 @@ import io
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import groupby
@@ -36,7 +37,7 @@ RANDOM_INIT = (
     "Rows marked random-init start from random weights: they show that the code runs, not what the published method "
     "of that name can do."
 )
-NOTHING = "No scored runs yet."
+NOTHING = "No scored runs under runs/ yet; `seizure-bench run --model chance` makes one."
 PAPER = Path(__file__).with_name("paper_2603_12887.yaml")
 
 _TITLES: dict[Metric, str] = {
@@ -62,6 +63,8 @@ class BoardRow:
     task: str
     protocol: str
     commit: str
+    run: str  # name of the run's folder
+    versions: int  # how many states of the method's code and defaults its units come from
     scores: MethodScores
 
     @property
@@ -165,10 +168,12 @@ def _markdown(tables: list[_Table], paper: PaperResults | None) -> str:
 
 def _markdown_table(table: _Table) -> str:
     shots = ", ".join(map(str, table.shots))
-    heading = f"### {_cell(table.task)}, {_cell(table.protocol)}: {_cell(table.data)}, averaged over {shots} shots"
+    scale = f"mean of {shots} shots" if len(table.shots) > 1 else f"{shots} shots"
+    heading = f"### {_cell(table.task)}, {_cell(table.protocol)}: {_cell(table.data)}, {scale}"
+    names = Counter(row.method for row in table.rows)
     headers = ["method", "init", "size", "pool", *(f"{_TITLES[metric]} [95%]" for metric in METRICS)]
     headers += ["ROC-AUC per episode ± SD"]
-    body = [_markdown_row(row) for row in table.rows]
+    body = [_markdown_row(row, alone=names[row.method] == 1) for row in table.rows]
     return "\n\n".join([heading, *table.warnings, _clips(table), _pipe(headers, body, left=4), *_notes(table)])
 
 
@@ -178,12 +183,14 @@ def _clips(table: _Table) -> str:
     return f"{most.positive_clips} positive and {most.negative_clips} negative clips of {most.patients} patients."
 
 
-def _markdown_row(row: BoardRow) -> list[str]:
+def _markdown_row(row: BoardRow, alone: bool) -> list[str]:
+    """`alone`: no other row has this method's name, so the run need not be named."""
     averaged = row.scores.averaged
     counts, metrics = averaged.counts, averaged.metrics
     episodes = metrics["roc_auc"].per_episode
     few = r" \*" if any(interval.source == CLIPS for interval in _intervals(averaged)) else ""
-    name = _cell(row.method) + few + (" ‡" if counts.missing_predictions else "")
+    name = _cell(row.method if alone else f"{row.method} (run {row.run})") + few
+    name += (" ‡" if counts.missing_predictions else "") + (" §" if row.versions > 1 else "")
     return [
         name,
         *(_cell(row.identity[key]) for key in ("init", "size", "pool")),
@@ -215,6 +222,11 @@ def _notes(table: _Table) -> list[str]:
             notes.append(
                 f"‡ {_cell(row.method)}: {counts.missing_predictions} of {planned} predictions are missing "
                 f"(failed units: {counts.missing_units}); scored on the rest, nothing filled in."
+            )
+        if row.versions > 1:
+            notes.append(
+                f"§ {_cell(row.method)}: its units come from {row.versions} states of its code; run it again with all "
+                "these shots to renew them."
             )
     return notes
 
@@ -278,7 +290,8 @@ def _csv(tables: list[_Table], paper: PaperResults | None) -> str:
 
 
 def _csv_lines(table: _Table, row: BoardRow) -> Iterable[dict[str, object]]:
-    for scores in (row.scores.averaged, *row.scores.per_shot):
+    single = row.scores.per_shot if len(row.scores.per_shot) > 1 else ()  # of one shot, the average is it
+    for scores in (row.scores.averaged, *single):
         line: dict[str, object] = {"status": "scored", **row.identity, "shots": _csv_shots(scores.shots)}
         line |= scores.counts.model_dump()
         for metric in METRICS:

@@ -5,7 +5,6 @@ for each method:  decode what it wants (once, ever) -> setup -> for each unit: f
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 from collections import Counter
@@ -99,21 +98,26 @@ def execute(
             except BadInput:
                 raise
             except Exception as error:
-                print(traceback.format_exc(), file=sys.stderr)
                 for _, unit in todo:
-                    failure = _failure(unit, f"setup: {_in_words(error)}", {}, {})
-                    folder.write(failure)
-                    outcome.failed[unit.key] = failure.error or ""
+                    _keep(_failure(unit, error, "setup", {}, {}), folder, outcome, progress)
                 continue
             for _, unit in todo:
                 record = _run_unit(baseline, unit, episodes[unit.shots, unit.episode], data, stamp)
-                folder.write(record)
-                if record.status == "failed":
-                    outcome.failed[unit.key] = record.error or ""
-                outcome.done += record.status == "done"
+                _keep(record, folder, outcome, progress)
                 advance(outcome.done + len(outcome.failed))
     outcome.seconds = time.monotonic() - begun
     return outcome
+
+
+def _keep(record: Record, folder: RunFolder, outcome: Outcome, progress: Progress) -> None:
+    """Write a record and count it; the first of each kind of failure is shown with its trace."""
+    folder.write(record)
+    if record.status == "done":
+        outcome.done += 1
+    else:
+        if record.error not in outcome.failed.values():
+            progress.say(record.trace or "")
+        outcome.failed[record.unit.key] = record.error or ""
 
 
 def _prepare(
@@ -169,8 +173,7 @@ def _run_unit(baseline: Baseline, unit: WorkUnit, episode: Episode, data: TaskDa
         scores = _checked(baseline.predict(query), query)
         seconds = {"fit": round(fitted - begun, 4), "predict": round(time.perf_counter() - fitted, 4)}
     except Exception as error:
-        print(traceback.format_exc(), file=sys.stderr)
-        return _failure(unit, _in_words(error), checks, stamp)
+        return _failure(unit, error, "episode", checks, stamp)
     return Record(
         unit=unit,
         status="done",
@@ -192,9 +195,14 @@ def _checked(scores: Scores, query: Clips) -> Scores:
     return table
 
 
-def _failure(unit: WorkUnit, error: str, checks: dict[str, int], stamp: dict[str, Any]) -> Record:
-    return Record(unit=unit, status="failed", error=error, checks=checks, card={}, seconds={}, provenance=stamp)
-
-
-def _in_words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _failure(unit: WorkUnit, error: Exception, where: str, checks: dict[str, int], stamp: dict[str, Any]) -> Record:
+    return Record(
+        unit=unit,
+        status="failed",
+        error=f"{where}: {type(error).__name__}: {error}",
+        trace="".join(traceback.format_exception(error)),
+        checks=checks,
+        card={},
+        seconds={},
+        provenance=stamp,
+    )

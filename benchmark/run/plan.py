@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from benchmark import registry
 from benchmark.baseline import Baseline, Init, Scale, Size
+from benchmark.run.code import code_digest
 from benchmark.run.units import RunCard, WorkUnit
 from protocols.episodes import Episode
 from tasks.errors import BadInput
@@ -137,6 +138,7 @@ def _unit(method: Method, episode: Episode, run: str) -> WorkUnit:
         baseline=method.name,
         changed={key: value for key, value in settings.items() if value != defaults[key]},
         settings=settings,
+        code=code_digest(method.adapter),
         size=method.scale.size if network else "-",
         init=method.scale.init if network else "-",
         run=run,

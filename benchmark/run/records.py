@@ -142,7 +142,7 @@ class RunFolder:
         write_atomically(self._path_of(record.unit), record.model_dump_json(indent=1) + "\n")
 
     def is_done(self, unit: WorkUnit) -> bool:
-        """Whether a whole, successful record of exactly this unit is there."""
+        """Whether a whole, successful record of exactly this unit, by this code, is there."""
         try:
             record = Record.model_validate_json(self._path_of(unit).read_bytes())
         except (OSError, ValidationError):

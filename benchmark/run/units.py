@@ -60,6 +60,7 @@ class WorkUnit(Frozen):
     baseline: str
     changed: dict[str, Any] = Field(description="the settings that differ from the adapter's defaults")
     settings: dict[str, Any] = Field(description="all settings in force")
+    code: str = Field(description="sha256 of the adapter's own source (benchmark.run.code)")
     size: str
     init: str
     run: str = Field(description="digest of the run's card")
@@ -75,8 +76,12 @@ class WorkUnit(Frozen):
 
     @cached_property
     def key(self) -> str:
-        """File name of the unit's record: readable, and unique by its digest."""
-        return f"{self.baseline}-{self.shots}shot-e{self.episode:03d}-{digest_of(self.model_dump(mode='json'))[:16]}"
+        """File name of the unit's record: one for each place in the table.
+
+        Code and defaults are no part of it: what they change replaces the old record instead of standing beside it.
+        """
+        place = self.model_dump(mode="json", exclude={"code", "settings"})
+        return f"{self.baseline}-{self.shots}shot-e{self.episode:03d}-{digest_of(place)[:16]}"
 
 
 class SavedEpisode(Frozen):
@@ -112,6 +117,7 @@ class Record(Frozen):
     unit: WorkUnit
     status: Literal["done", "failed"]
     error: str | None = None
+    trace: str | None = Field(default=None, description="where in the code the error arose")
     predictions: Predictions | None = None
     checks: dict[str, int] = Field(description="clips and patients that support and query share, counted at run time")
     card: dict[str, str] = Field(description="what the method says of itself: pooling, sha256 of its weights")

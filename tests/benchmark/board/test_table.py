@@ -62,6 +62,8 @@ def row(method="x3d", flips=2, **changes):
         "task": "forecast_5s",
         "protocol": "few_shot",
         "commit": "0" * 40,
+        "run": "runs-a",
+        "versions": 1,
     }
     return BoardRow(method=method, scores=scores, **(fields | changes))
 
@@ -113,7 +115,7 @@ def test_rows_of_other_data_task_protocol_or_shots_get_a_table_of_their_own():
     ]
     text = render(rows, None, "markdown")
     assert text.count("### ") == 5
-    assert "averaged over 2, 3 shots" in text
+    assert "mean of 2, 3 shots" in text
 
 
 def test_rendered_data_and_random_weights_are_said_above_the_table():
@@ -232,10 +234,24 @@ def test_perfect_separation_is_marked():
 
 
 def test_an_empty_board_says_so():
-    assert render([], None, "markdown") == "No scored runs yet.\n"
+    assert (
+        render([], None, "markdown")
+        == "No scored runs under runs/ yet; `seizure-bench run --model chance` makes one.\n"
+    )
     assert json.loads(render([], None, "json"))["scored"] == []
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones():
     with pytest.raises(BadInput, match="markdown, csv, json"):
         render([row()], None, "html")
+
+
+def test_rows_of_one_name_are_told_apart_by_their_run_and_mixed_code_is_said():
+    text = render([row(run="a", flips=1), row(run="b", versions=2)], None, "markdown")
+    assert order(text) == ["x3d (run a)", "x3d (run b) §"]
+    assert "§ x3d: its units come from 2 states of its code; run it again" in text
+
+
+def test_csv_of_one_shot_has_one_line_a_row():
+    lines = list(csv.DictReader(io.StringIO(render([row(scores=scored(2, shots=(2,)))], None, "csv"))))
+    assert [line["shots"] for line in lines] == ["2"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.baseline import BaselineSettings, Scale
-from benchmark.board.rows import score_folder
+from benchmark.board.rows import board_rows, found_rows, score_folder
 from benchmark.data.manifest import read_manifest, write_manifest
 from benchmark.progress import Progress
 from benchmark.run.execute import Machine, execute
@@ -236,3 +236,30 @@ def test_units_of_one_method_share_one_setup(ask, machine):
         session.folder.claim(session.card, session.data.pool)
         execute(session.pairs, session.episode_of, session.data, session.folder, machine, QUIET)
     assert setups == [0]
+
+
+def test_other_code_or_defaults_replace_the_old_units_and_stand_beside_none(ask, machine):
+    session = ask(models=("chance",))
+    run_session(session, machine, "only-missing", QUIET)
+    edited = [
+        (method, unit.model_copy(update={"code": "edited", "settings": {"seeds": 21}}))
+        for method, unit in session.pairs
+    ]
+    assert run_session(replace(session, pairs=edited[:5]), machine, "only-missing", QUIET).done == 5
+    assert len(session.folder.records()) == 8
+    (row,) = board_rows([session.folder.path])
+    assert row.versions == 2
+    assert run_session(replace(session, pairs=edited), machine, "only-missing", QUIET).done == 3
+    assert board_rows([session.folder.path])[0].versions == 1
+
+
+def test_one_unreadable_run_is_named_and_costs_no_other(ask, machine, tmp_path):
+    session = ask(models=("chance",), out="runs/good")
+    run_session(session, machine, "only-missing", QUIET)
+    shutil.copytree(session.folder.path, tmp_path / "runs" / "bad")
+    (tmp_path / "runs" / "bad" / "run.json").write_text("{}")
+    said = []
+    rows = found_rows(tmp_path / "runs", said.append)
+    assert [row.run for row in rows] == ["good"]
+    assert len(said) == 1
+    assert "bad" in said[0]
