@@ -9,8 +9,9 @@ A method is a class with `@register("name")` in a file of its own under `baselin
     baseline.predict(query)            P(onset within the horizon) for each clip
 
 A query carries no label and no time to the seizure, so nothing can be learnt from it. What `Clips`, `Support` and
-`Sampling` hold stands in their docstrings (`benchmark/data/dataset.py`, `frames.py`) and in CONTRIBUTING.md. Two optional capabilities
-stand at the end: `Embeds` (frozen features, which the harness keeps) and `Pretrains` (a first stage).
+`Sampling` hold stands in CONTRIBUTING.md and in their docstrings (`benchmark/data/dataset.py`, `frames.py`). Two
+optional capabilities stand at the end: `Embeds` (frozen features, which the harness keeps) and `Pretrains` (a first
+stage).
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ def test_failed_units_give_code_1_and_are_listed(say, tmp_path, monkeypatch):
         .replace("return np.array(", "1 / 0\n        (")
     )
     (folder / "breaks.py").write_text(breaks)
-    code, out, err = say(RUN.replace("motion_energy", "breaks,chance"))
+    code, out, _ = say(RUN.replace("motion_energy", "breaks,chance"))
     assert code == 1
     assert "2 units computed, 0 left as they were, 2 failed" in out
     assert "failed: breaks-1shot-e000" in out
