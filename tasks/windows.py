@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 
 from tasks.spec import TaskSpec
 
+Spans = tuple[NDArray[np.float64], NDArray[np.float64]]  # starts and ends, or onsets and offsets
+
 CLIP_COLUMNS = (
     "clip_id",
     "recording_id",
@@ -105,7 +107,7 @@ def label_windows(
     ]
     if not tables:
         return pd.DataFrame({name: [] for name in CLIP_COLUMNS})
-    return pd.concat(tables, ignore_index=True)
+    return pd.DataFrame({name: np.concatenate([table[name] for table in tables]) for name in CLIP_COLUMNS})
 
 
 def kept(clips: pd.DataFrame) -> pd.DataFrame:
@@ -115,7 +117,8 @@ def kept(clips: pd.DataFrame) -> pd.DataFrame:
 
 def _label_recording(
     recording: dict[Hashable, Any], seizures: pd.DataFrame, watched: pd.DataFrame, spec: TaskSpec, split: str
-) -> pd.DataFrame:
+) -> dict[str, list[Any] | NDArray[np.float64]]:
+    """Columns of one recording; a table for each of ten thousand recordings would cost more than the labelling."""
     name, duration = str(recording["recording_id"]), float(recording["duration_s"])
     count = math.floor(round((duration - spec.window_s) / spec.stride_s, 6)) + 1
     if count < 1:
@@ -124,17 +127,54 @@ def _label_recording(
         starts = np.round(np.arange(count) * spec.stride_s, 6)
         ends = np.round(starts + spec.window_s, 6)
 
-    of_type = seizures[seizures["onset_type"] == spec.onset_type]
+    of_type = seizures[seizures["onset_type"] == spec.onset_type] if len(seizures) else seizures
     onsets, offsets = _onsets_and_offsets(of_type)
-    any_onsets, any_offsets = _onsets_and_offsets(seizures)
-    to_next = _next(onsets, ends) - ends
-    from_prev = starts - _last(offsets, starts)
+    to_next, from_prev = _next(onsets, ends) - ends, starts - _last(offsets, starts)
+    aside = _rule_for_all(recording, count, spec, split)
+    if aside is not None:
+        rules = np.full(len(starts), aside, dtype=object)
+    else:
+        rules = _rules(starts, ends, (onsets, offsets), _onsets_and_offsets(seizures), watched_bounds(watched), spec)
+        rules = _without_overlaps(rules, name, starts, spec)
+    return {
+        "clip_id": [f"{name}@{start:.3f}-{end:.3f}" for start, end in zip(starts, ends, strict=True)],
+        "recording_id": [name] * len(starts),
+        "subject_id": [str(recording["subject_id"])] * len(starts),
+        "start_s": starts,
+        "end_s": ends,
+        "label": [LABELS.get(rule, np.nan) for rule in rules],
+        "gap_to_next_onset_s": np.where(np.isfinite(to_next), np.round(to_next, 6), np.nan),
+        "gap_from_prev_offset_s": np.where(np.isfinite(from_prev), np.round(from_prev, 6), np.nan),
+        "rule_id": [str(rule) for rule in rules],
+    }
 
+
+def _rule_for_all(recording: dict[Hashable, Any], count: int, spec: TaskSpec, split: str) -> Rule | None:
+    """The rule that leaves out every window of a recording, if there is one."""
+    if recording["species"] != spec.species:
+        return Rule.OTHER_SPECIES
+    if recording["split"] != split:
+        return Rule.OTHER_SPLIT
+    return Rule.SHORTER_THAN_WINDOW if count < 1 else None
+
+
+def _rules(
+    starts: NDArray[np.float64],
+    ends: NDArray[np.float64],
+    seizures: Spans,
+    any_seizures: Spans,
+    watched: Spans,
+    spec: TaskSpec,
+) -> NDArray[np.object_]:
+    """The rule of each window taken by itself; later assignments override earlier ones.
+
+    `seizures` are those of the task's onset type: they make positives. `any_seizures` keep negatives away, since a
+    recording whose EEG onsets alone are known is not inter-ictal around them.
+    """
+    onsets, offsets = seizures
     rules = np.full(len(starts), Rule.TOO_CLOSE_TO_SEIZURE, dtype=object)
-    gap_after = _next(any_onsets, ends) - ends
-    gap_before = starts - _last(any_offsets, starts)
-    clear = ~_overlaps(starts, ends, any_onsets, any_offsets)
-    far = clear & (np.round(np.minimum(gap_after, gap_before), 6) >= spec.min_gap_s)
+    gap = np.minimum(_next(any_seizures[0], ends) - ends, starts - _last(any_seizures[1], starts))
+    far = ~_overlaps(starts, ends, *any_seizures) & (np.round(gap, 6) >= spec.min_gap_s)
     rules[far] = Rule.INTER_ICTAL
     touches_ictal = _overlaps(starts, ends, onsets, offsets)
     if spec.kind == "forecast":
@@ -145,28 +185,8 @@ def _label_recording(
     else:
         rules[touches_ictal] = Rule.TOUCHES_ICTAL
         rules[_inside(starts, ends, onsets, offsets)] = Rule.ICTAL
-    rules[~_inside(starts, ends, *watched_bounds(watched))] = Rule.NOT_WATCHED
-    if count < 1:
-        rules[:] = Rule.SHORTER_THAN_WINDOW
-    if recording["split"] != split:
-        rules[:] = Rule.OTHER_SPLIT
-    if recording["species"] != spec.species:
-        rules[:] = Rule.OTHER_SPECIES
-
-    rules = _without_overlaps(rules, name, starts, spec)
-    return pd.DataFrame(
-        {
-            "clip_id": [f"{name}@{start:.3f}-{end:.3f}" for start, end in zip(starts, ends, strict=True)],
-            "recording_id": name,
-            "subject_id": str(recording["subject_id"]),
-            "start_s": starts,
-            "end_s": ends,
-            "label": [LABELS.get(rule, np.nan) for rule in rules],
-            "gap_to_next_onset_s": np.where(np.isfinite(to_next), np.round(to_next, 6), np.nan),
-            "gap_from_prev_offset_s": np.where(np.isfinite(from_prev), np.round(from_prev, 6), np.nan),
-            "rule_id": [str(rule) for rule in rules],
-        }
-    )
+    rules[~_inside(starts, ends, *watched)] = Rule.NOT_WATCHED
+    return rules
 
 
 def _without_overlaps(
@@ -197,7 +217,7 @@ def _runs(values: NDArray[np.object_]) -> list[tuple[int, int]]:
     return [(a, b - a) for a, b in pairwise(changes)]
 
 
-def watched_bounds(intervals: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def watched_bounds(intervals: pd.DataFrame) -> Spans:
     """Starts and ends (s) of a recording's watched stretches, sorted; those that touch or overlap are joined."""
     joined: list[list[float]] = []
     for start, end in sorted(zip(intervals["start_s"].astype(float), intervals["end_s"].astype(float), strict=True)):
@@ -209,7 +229,9 @@ def watched_bounds(intervals: pd.DataFrame) -> tuple[NDArray[np.float64], NDArra
     return table[:, 0], table[:, 1]
 
 
-def _onsets_and_offsets(seizures: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _onsets_and_offsets(seizures: pd.DataFrame) -> Spans:
+    if seizures.empty:
+        return np.empty(0), np.empty(0)
     ordered = seizures.sort_values("onset_s")
     onsets = ordered["onset_s"].to_numpy(dtype=np.float64)
     return onsets, np.round(onsets + ordered["duration_s"].to_numpy(dtype=np.float64), 6)

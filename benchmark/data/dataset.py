@@ -207,18 +207,23 @@ class TaskData:
     @cached_property
     def stage1_windows(self) -> list[dict[Any, Any]]:
         """Rows of the stage-1 clips, in order of clip_id."""
-        rows = (row for recording in self._recording_by_id.values() for row in self._stage1_windows(recording))
+        events, watched = self.manifest.events, self.manifest.annotated_intervals
+        seizures = events[events["event_type"].str.startswith("sz")]
+        seizures_of, watched_of = (dict(iter(table.groupby("recording_id"))) for table in (seizures, watched))
+        rows = [
+            row
+            for name, recording in self._recording_by_id.items()
+            if recording["split"] == "pretrain" and name in watched_of
+            for row in self._cut(recording, seizures_of.get(name, seizures.iloc[:0]), watched_of[name])
+        ]
         return sorted(rows, key=lambda row: str(row["clip_id"]))
 
-    def _stage1_windows(self, recording: dict[Any, Any]) -> list[dict[Any, Any]]:
+    @staticmethod
+    def _cut(recording: dict[Any, Any], seizures: pd.DataFrame, watched: pd.DataFrame) -> list[dict[Any, Any]]:
         """Non-overlapping windows of the watched time of a recording that is set aside for pre-training."""
-        if recording["split"] != "pretrain":
-            return []
         name, longest = recording["recording_id"], STAGE1_WINDOW_S.get(recording["species"], STAGE1_WINDOW_OTHERS_S)
-        events, watched = self.manifest.events, self.manifest.annotated_intervals
-        seizures = events[(events["recording_id"] == name) & events["event_type"].str.startswith("sz")]
         windows = []
-        for start_s, end_s in zip(*watched_bounds(watched[watched["recording_id"] == name]), strict=True):
+        for start_s, end_s in zip(*watched_bounds(watched), strict=True):
             window = min(longest, end_s - start_s)
             if window < SHORTEST_STAGE1_WINDOW_S:
                 continue
