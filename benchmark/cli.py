@@ -33,6 +33,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout."
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 TaskOption = Annotated[str, typer.Option(help="A shipped task, or a path to a .yaml of your own.")]
 ProtocolOption = Annotated[str, typer.Option(help="A shipped protocol, or a path to a .yaml of your own.")]
+OnsetOption = Annotated[
+    Literal["clinical", "eeg"] | None, typer.Option(help="Which onsets count; default: the task's (clinical).")
+]
 WindowOption = Annotated[float | None, typer.Option(min=3, max=10, help="Length of the windows in seconds.")]
 
 
@@ -44,6 +47,7 @@ def run(
     protocol: ProtocolOption = "patient_disjoint",
     data: DataOption = None,
     window: WindowOption = None,
+    onset_type: OnsetOption = None,
     episodes: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="Episodes a shot; default: the protocol's.")
     ] = None,
@@ -84,6 +88,7 @@ def run(
         data=data,
         out=out,
         window_s=window,
+        onset_type=onset_type,
         episodes=episodes,
         size=size,
         init=init,
@@ -150,19 +155,20 @@ def data_describe(
     task: TaskOption = "forecast_5s",
     protocol: ProtocolOption = "patient_disjoint",
     window: WindowOption = None,
+    onset_type: OnsetOption = None,
     json: JsonOption = False,
 ) -> None:
     """Count the windows of a task by the reason why they are kept or left out."""
     from benchmark.data.describe import describe
     from benchmark.progress import Progress
 
-    text, content = describe(data, task, protocol, window, Progress())
+    text, content = describe(data, task, protocol, {"window_s": window, "onset_type": onset_type}, Progress())
     print(json_module.dumps(content, indent=1) if json else text)
 
 
 @data_app.command("import")
 def data_import(
-    kind: Annotated[str, typer.Argument(help="tables, szcore or rodepil.")],
+    kind: Annotated[str, typer.Argument(help="tables, szcore, szcore-clinical or rodepil.")],
     source: Annotated[Path, typer.Argument(help="Folder to read; nothing in it is changed.")],
     out: Annotated[Path, typer.Option(help="New folder for the manifest and the (hard-linked) videos.")],
     quiet: QuietOption = False,

@@ -24,17 +24,19 @@ SHORTCUT_SUBJECTS = 8
 
 
 def describe(
-    folder: Path | None, task: str, protocol: str, window_s: float | None, progress: Progress
+    folder: Path | None, task: str, protocol: str, changes: dict[str, Any], progress: Progress
 ) -> tuple[str, dict[str, Any]]:
     """Windows of a task by species, split and rule, and the pool that the protocol makes of them.
+
+    `changes` replaces fields of the task; None leaves one as it is.
 
     Returns:
         A table for people and the same content for machines.
     """
     cache = cache_folder()
     manifest = read_manifest(folder or ensure_demo(cache, progress))
-    changes = {} if window_s is None else {"window_s": window_s}
-    data = TaskData(manifest, load_task(task, **changes), load_protocol(protocol), 0, open_stores(cache), cache)
+    given = {field: value for field, value in changes.items() if value is not None}
+    data = TaskData(manifest, load_task(task, **given), load_protocol(protocol), 0, open_stores(cache), cache)
     counts = data.candidates["rule_id"].value_counts()
     rules = [rule for rule in Rule if rule in counts]
     per_recording = data.candidates.groupby(["recording_id", "rule_id"]).size()

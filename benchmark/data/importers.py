@@ -2,7 +2,8 @@
 
     tables    recordings, events and annotated_intervals as TSV or CSV beside the videos; what a video tells by
               itself (sha256, duration_s, fps, width, height) is filled in where it is missing or `n/a`
-    szcore    each video with an SzCORE event table (X.tsv or X_events.tsv) beside it
+    szcore    each video with an SzCORE event table (X.tsv or X_events.tsv) beside it, marked on the EEG;
+              szcore-clinical: the same, marked on the video
     rodepil   RodEpil's folders of labelled 10 s clips
 
 Each importer reads `src` into `_Found` recordings or tables; `import_data` does what they share: the new folder
@@ -18,6 +19,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -110,21 +112,24 @@ def import_tables(src: Path, out: Path, progress: Progress) -> None:
     )
 
 
-def import_szcore(src: Path, out: Path, progress: Progress) -> None:
-    """Videos X with SzCORE's `onset duration eventType …` in X.tsv or X_events.tsv; onsets are those of the EEG.
+def import_szcore(src: Path, out: Path, progress: Progress, onset_type: str = "eeg") -> None:
+    """Videos X with SzCORE's `onset duration eventType …` in X.tsv or X_events.tsv (BIDS: X_video and X_events).
+
+    The tables do not say what was looked at: `onset_type` does, EEG unless the importer's name says clinical.
 
     Watched is what `bckg` and seizure rows cover; where there are only seizure rows, the whole `recordingDuration`
     (SzCORE annotates recordings in full). A video without a table was not watched: it gives no negatives.
     Subject and session come from BIDS names (sub-01_ses-02_…), or else from the parent folders.
     """
     videos = _videos(src)
+    _refuse_tables_without_video(src, videos)
     places = [_bids_place(path.relative_to(src)) for path in videos]
     subjects = _undated([subject for subject, _ in places], "p")
     sessions = _undated([session for _, session in places], "s")
     found = []
     for path, subject, session in zip(videos, subjects, sessions, strict=True):
         facts = {"subject_id": subject, "session_id": session, "species": "human"}
-        found.append(_Found(path, facts, onset_type="eeg"))
+        found.append(_Found(path, facts, onset_type=onset_type))
     _write(found, out, progress, _with_szcore_events)
 
 
@@ -159,6 +164,7 @@ def import_rodepil(src: Path, out: Path, progress: Progress) -> None:
 IMPORTERS: dict[str, Callable[[Path, Path, Progress], None]] = {
     "tables": import_tables,
     "szcore": import_szcore,
+    "szcore-clinical": partial(import_szcore, onset_type="clinical"),
     "rodepil": import_rodepil,
 }
 
@@ -207,9 +213,27 @@ def _with_rodepil_label(one: _Found, duration_s: float) -> _Found:
     return replace(one, events=events, watched=[(0.0, duration_s)])
 
 
+def _event_tables(video: Path) -> list[Path]:
+    """Where a video's events may stand; in BIDS names, files of one recording differ in their last word alone."""
+    stems = [video.stem]
+    if re.match(r"sub-.*_[A-Za-z0-9]+$", video.stem) and "-" not in video.stem.rpartition("_")[2]:
+        stems.append(video.stem.rpartition("_")[0])
+    return [video.with_name(f"{video.stem}.tsv"), *(video.with_name(f"{stem}_events.tsv") for stem in stems)]
+
+
+def _refuse_tables_without_video(src: Path, videos: Sequence[Path]) -> None:
+    """A table that no video claims is a slip of a name, and its seizures would be lost without a word."""
+    claimed = {table for video in videos for table in _event_tables(video)}
+    stray = sorted(set(src.rglob("*_events.tsv")) - claimed)
+    if stray:
+        raise BadInput(
+            f"{stray[0]}: no video of this name lies beside it; rename one of them so that X.mp4 (or X_video.mp4) has "
+            "X_events.tsv, or take the table out"
+        )
+
+
 def _with_szcore_events(one: _Found, duration_s: float) -> _Found:
-    beside = [one.path.with_name(one.path.stem + end) for end in (".tsv", "_events.tsv")]
-    tables = [path for path in beside if path.is_file()]
+    tables = [path for path in _event_tables(one.path) if path.is_file()]
     if not tables:
         return one
     if len(tables) > 1:

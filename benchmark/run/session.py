@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmark.baseline import Init, Scale, Size
 from benchmark.data.dataset import TaskData, open_stores
@@ -40,6 +40,7 @@ class Request:
     data: Path | None = None
     out: Path | None = None
     window_s: float | None = None
+    onset_type: Literal["clinical", "eeg"] | None = None
     episodes: int | None = None
     size: Size | None = None
     init: Init | None = None
@@ -77,7 +78,7 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
     weights = request.weights or (Path(from_environment) if from_environment else None)
     if weights is not None and not weights.is_dir():
         raise BadInput(f"--weights {weights}: no such folder; name the one that holds the published checkpoints")
-    task = load_task(request.task, **_given(window_s=request.window_s))
+    task = load_task(request.task, **_given(window_s=request.window_s, onset_type=request.onset_type))
     protocol = load_protocol(request.protocol, **_given(episodes=request.episodes))
     size, notices = _size(request, weights)
     scale = Scale(size, request.init or DEFAULT_INIT[size], task.window_s)
@@ -176,9 +177,12 @@ def _refuse_one_sided(data: TaskData) -> None:
     positives, negatives = ((data.pool["label"] == label).sum() for label in (1, 0))
     if not (positives and negatives):
         root = data.manifest.root
+        marked = sorted(set(data.manifest.events["onset_type"]))
+        other = bool(marked) and data.task.onset_type not in marked
+        hint = f" (its events are marked by {marked[0]} onset: --onset-type {marked[0]})" if other else ""
         raise BadInput(
             f"{root}: task {data.task.name} finds {positives} positive and {negatives} negative clips in it, and needs "
-            f"both; `seizure-bench data describe {root}` tells why windows are left out"
+            f"both{hint}; `seizure-bench data describe {root}` tells why windows are left out"
         )
 
 

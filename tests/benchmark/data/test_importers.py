@@ -231,7 +231,7 @@ def test_the_same_video_twice_is_left_out_once_unless_the_labels_differ(tmp_path
 def test_originals_stay_and_videos_are_linked_not_doubled(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    src: Path = rodepil(tmp_path / "src", SEIZURE, NORMAL) if kind == "rodepil" else request.getfixturevalue(kind)
+    src: Path = rodepil(tmp_path / "src", SEIZURE, NORMAL) if kind == "rodepil" else request.getfixturevalue(kind.partition("-")[0])
     before = {path: path.read_bytes() for path in src.rglob("*") if path.is_file()}
     manifest = imported(kind, src, tmp_path / "out")
     assert {path: path.read_bytes() for path in src.rglob("*") if path.is_file()} == before
@@ -258,7 +258,7 @@ def test_an_empty_folder_may_be_the_target_and_a_filled_one_may_not(tables: Path
 
 def test_an_unknown_kind_a_missing_folder_and_one_without_videos_are_refused(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
-    with pytest.raises(BadInput, match="tables, szcore, rodepil"):
+    with pytest.raises(BadInput, match="tables, szcore, szcore-clinical, rodepil"):
         import_data("edf", tmp_path / "src", tmp_path / "out", QUIET)
     with pytest.raises(BadInput, match="no such folder"):
         import_data("tables", tmp_path / "none", tmp_path / "out", QUIET)
@@ -272,3 +272,21 @@ def test_a_broken_video_leaves_nothing_behind(szcore: Path, tmp_path: Path) -> N
     with pytest.raises(BadInput, match=r"sub-09\.mp4"):
         import_data("szcore", szcore, tmp_path / "out", QUIET)
     assert [path.name for path in tmp_path.iterdir()] == ["src"]
+
+
+@pytest.mark.parametrize(("kind", "onset_type"), [("szcore", "eeg"), ("szcore-clinical", "clinical")])
+def test_bids_names_pair_a_video_with_its_events_and_the_kind_says_what_was_marked(
+    tmp_path: Path, kind: str, onset_type: str
+) -> None:
+    video(tmp_path / "src" / "sub-01_ses-01_video.mp4")
+    write(tmp_path / "src" / "sub-01_ses-01_events.tsv", f"{SZCORE_HEADER}0.5\t0.5\tsz\tn/a\tn/a\tn/a\t2\n")
+    manifest = imported(kind, tmp_path / "src", tmp_path / "out")
+    assert manifest.events[["onset_s", "onset_type"]].to_numpy().tolist() == [[0.5, onset_type]]
+
+
+def test_an_event_table_that_no_video_claims_is_refused(tmp_path: Path) -> None:
+    video(tmp_path / "src" / "sub-01.mp4")
+    write(tmp_path / "src" / "sub-1_events.tsv", f"{SZCORE_HEADER}0.5\t0.5\tsz\tn/a\tn/a\tn/a\t2\n")
+    with pytest.raises(BadInput, match=r"sub-1_events\.tsv: no video of this name"):
+        imported("szcore", tmp_path / "src", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
