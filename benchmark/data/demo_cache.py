@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from filelock import FileLock
@@ -27,6 +28,8 @@ def ensure_demo(cache: Path, progress: Progress, out: Path | None = None) -> Pat
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
             if not (folder / "recordings.tsv").is_file():
+                for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a run that was killed
+                    shutil.rmtree(leftover, ignore_errors=True)
                 progress.say(f"rendering the demo set into {folder}")
                 _render(folder, progress)
     return folder

@@ -231,7 +231,8 @@ def test_the_same_video_twice_is_left_out_once_unless_the_labels_differ(tmp_path
 def test_originals_stay_and_videos_are_linked_not_doubled(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    src: Path = rodepil(tmp_path / "src", SEIZURE, NORMAL) if kind == "rodepil" else request.getfixturevalue(kind.partition("-")[0])
+    fixture = kind.partition("-")[0]
+    src: Path = rodepil(tmp_path / "src", SEIZURE, NORMAL) if kind == "rodepil" else request.getfixturevalue(fixture)
     before = {path: path.read_bytes() for path in src.rglob("*") if path.is_file()}
     manifest = imported(kind, src, tmp_path / "out")
     assert {path: path.read_bytes() for path in src.rglob("*") if path.is_file()} == before
