@@ -132,7 +132,10 @@ def data_demo(
     out: Annotated[Path | None, typer.Option(help="Where to; default: the cache, where `run` looks.")] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Render the demo set: synthetic video, for plumbing and teaching, never for claims."""
+    """Render the demo set.
+
+    Synthetic video, for plumbing and teaching, never for claims.
+    """
     from benchmark.data.demo_cache import ensure_demo
     from benchmark.files import cache_folder
     from benchmark.progress import Progress
@@ -142,7 +145,10 @@ def data_demo(
 
 @data_app.command("validate")
 def data_validate(data: Annotated[Path, typer.Argument(help="Folder with recordings.tsv.")]) -> None:
-    """Check the tables, every row, and every video against its hash and its stated length, rate and size."""
+    """Check tables, rows and videos.
+
+    Every video is held against its hash and its stated length, rate and size.
+    """
     from benchmark.data.describe import validate
     from benchmark.progress import Progress
 
@@ -158,7 +164,10 @@ def data_describe(
     onset_type: OnsetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Count the windows of a task by the reason why they are kept or left out."""
+    """Count a task's windows by rule.
+
+    The rule says why a window is kept or left out.
+    """
     from benchmark.data.describe import describe
     from benchmark.progress import Progress
 
@@ -173,7 +182,10 @@ def data_import(
     out: Annotated[Path, typer.Option(help="New folder for the manifest and the (hard-linked) videos.")],
     quiet: QuietOption = False,
 ) -> None:
-    """Make a manifest from tables, from SzCORE-style event TSVs beside videos, or from RodEpil's folders."""
+    """Make a manifest of foreign data.
+
+    From tables, from SzCORE-style event TSVs beside videos, or from RodEpil's folders.
+    """
     from benchmark.data.importers import import_data
     from benchmark.progress import Progress
 
@@ -222,9 +234,10 @@ def new_baseline(name: Annotated[str, typer.Argument(help="Name of the method, s
     from benchmark.scaffold import write_adapter
 
     path = write_adapter(name)
-    print(
-        f"{path}\nNow edit it, then: seizure-bench run --model {name}, and: python -m pytest tests/contract -k {name}"
-    )
+    program, python = Path(sys.argv[0]), Path(sys.executable)
+    print(f"{path}\nIt runs as it is. Edit it, run it, and put it to the contract tests:")
+    print(f"  {program} run --model {name},chance --shots 2 --episodes 4")
+    print(f"  {python} -m pytest tests/contract -k {name}")
 
 
 def main() -> None:
