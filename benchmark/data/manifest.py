@@ -357,22 +357,15 @@ def _refuse_two_spellings(folder: Path, recordings: pd.DataFrame) -> None:
 
 
 def _refuse_subject_on_two_sides(folder: Path, recordings: pd.DataFrame) -> None:
-    sides = recordings.groupby("subject_id")["split"].nunique()
-    both = recordings[recordings["subject_id"].isin(sides[sides > 1].index)]
-    if len(both):
-        row = both.iloc[-1]
-        raise BadInput(
-            f"{folder / 'recordings.tsv'} row {row['row']}: subject {row['subject_id']!r} stands in more than one "
-            "split; give all recordings of a subject the same split"
-        )
-    species = recordings.groupby("subject_id")["species"].nunique()
-    mixed = recordings[recordings["subject_id"].isin(species[species > 1].index)]
-    if len(mixed):
-        row = mixed.iloc[-1]
-        raise BadInput(
-            f"{folder / 'recordings.tsv'} row {row['row']}: subject {row['subject_id']!r} is of more than one species; "
-            "give each subject an id of its own"
-        )
+    for column, fault in (
+        ("split", "stands in more than one split; give all recordings of a subject the same split"),
+        ("species", "is of more than one species; give each subject an id of its own"),
+    ):
+        values = recordings.groupby("subject_id")[column].nunique()
+        torn = recordings[recordings["subject_id"].isin(values[values > 1].index)]
+        if len(torn):
+            row = torn.iloc[-1]
+            raise BadInput(f"{folder / 'recordings.tsv'} row {row['row']}: subject {row['subject_id']!r} {fault}")
 
 
 def _refuse_outside(path: Path, table: pd.DataFrame, durations: dict[str, float], start: str) -> None:
