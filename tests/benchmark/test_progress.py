@@ -7,8 +7,6 @@ import pty
 import subprocess
 import sys
 
-import pytest
-
 from benchmark import progress
 from benchmark.progress import Progress
 
@@ -36,7 +34,6 @@ def test_quiet_says_nothing_at_all(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals on this system")
 def test_bars_nest_in_a_real_terminal():
     program = (
         "from benchmark.progress import Progress\n"
