@@ -52,7 +52,10 @@ def run(
         int | None, typer.Option(min=1, max=10_000, help="Episodes a shot; default: the protocol's.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; an existing one of the same run is resumed.")] = None,
-    size: Annotated[Literal["tiny", "base"] | None, typer.Option(help="Default: tiny on the demo, else base.")] = None,
+    size: Annotated[
+        Literal["tiny", "base"] | None,
+        typer.Option(help="Default: base where weights are given, else tiny; tiny on the demo."),
+    ] = None,
     init: Annotated[Literal["random", "k400-ssl", "k400"] | None, typer.Option(help="Initial weights.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of published checkpoints.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value or method.key=value.")] = None,

@@ -56,7 +56,8 @@ class Outcome:
         )
         errors = Counter(self.failed.values())
         first = {error: key for key, error in reversed(self.failed.items())}
-        return text + "".join(f"\n  failed: {first[e]} and {n - 1} like it: {e}" for e, n in errors.items())
+        lines = [f"{first[e]}{f' and {n - 1} like it' if n > 1 else ''}: {e}" for e, n in errors.items()]
+        return text + "".join(f"\n  failed: {line}" for line in lines)
 
 
 def in_time(seconds: float) -> str:

@@ -140,6 +140,7 @@ def test_summary_is_one_sentence(name):
 def test_features_do_not_depend_on_the_batch(name, ready, data, episodes):
     baseline = ready(name)
     if not isinstance(baseline, Embeds):
+        assert not hasattr(baseline, "embed"), "embed needs its embedding_key, or the harness cannot keep features"
         return
     frames = data.query(episodes[0], sampling_of(baseline)).frames()[:3]
     together = baseline.embed(frames)

@@ -107,8 +107,9 @@ def test_one_failing_unit_is_recorded_and_the_rest_go_on(ask, machine, data_set)
     session = replace(session, pairs=plan_units([method], session.episodes, session.card))
     outcome = run_session(session, machine, "only-missing", QUIET)
     assert (outcome.done, len(outcome.failed)) == (6, 2)
-    assert all("NaN is no score" in error or "finite" in error for error in outcome.failed.values())
-    assert "3 like it" not in outcome.in_words(session.folder.path)
+    assert all("not finite numbers in [0, 1]" in error for error in outcome.failed.values())
+    assert "sometimes-1shot-e002" in outcome.in_words(session.folder.path)
+    assert "and 1 like it: episode: ValueError" in outcome.in_words(session.folder.path)
     failed = [r for r in session.folder.records() if r.status == "failed"]
     assert {(r.unit.shots, r.unit.episode) for r in failed} == {(1, 2), (2, 2)}
     scores, _, _ = score_folder(session.folder.path)
