@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,7 +37,24 @@ def moving_noise(name: str, seconds: float, seizure: tuple[float, float] | None)
         yield image
 
 
-def make_data_set(folder: Path, patients: int = PATIENTS, rats: int = RATS) -> Path:
+def sweeping_square(name: str, seconds: float, seizure: tuple[float, float] | None) -> Iterator[np.ndarray]:
+    """A bright square on a dark ground that sweeps to the left, and to the right in a seizure, once a second."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    back = rng.integers(20, 60, (SIDE, SIDE, 3), dtype=np.uint8)
+    tops, shades = rng.integers(4, SIDE - 20, 100), rng.integers(180, 256, 100)
+    for number in range(round(seconds * FPS)):
+        t = number / FPS
+        sweep, way = divmod(t, 1)
+        left = int((SIDE - 16) * (way if seizure and seizure[0] <= t < seizure[1] else 1 - way))
+        image = back.copy()
+        image[tops[int(sweep)] : tops[int(sweep)] + 16, left : left + 16] = shades[int(sweep)]
+        yield image
+
+
+Scene = Callable[[str, float, tuple[float, float] | None], Iterator[np.ndarray]]
+
+
+def make_data_set(folder: Path, patients: int = PATIENTS, rats: int = RATS, scene: Scene = moving_noise) -> Path:
     """Write videos and manifest into `folder`."""
     recordings, events, watched = [], [], []
     plans = [(f"p{i}", f"p{i}r{j}", "human", LENGTH_S, (ONSET_S, SEIZURE_S)) for i in range(patients) for j in (0, 1)]
@@ -45,7 +62,7 @@ def make_data_set(folder: Path, patients: int = PATIENTS, rats: int = RATS) -> P
     for subject, name, species, seconds, event in plans:
         path = folder / "videos" / f"{name}.mp4"
         span = (event[0], event[0] + event[1]) if event else None
-        write_video(path, moving_noise(name, seconds, span), Fraction(FPS))
+        write_video(path, scene(name, seconds, span), Fraction(FPS))
         row = (name, subject, species, "s1", "lab", "c1", f"videos/{name}.mp4", sha256_of(path), seconds)
         recordings.append((*row, FPS, SIDE, SIDE, "none", "test", "CC0"))
         watched.append((name, 0.0, seconds))

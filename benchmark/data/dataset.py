@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ from tasks.windows import kept, label_windows, watched_bounds
 STAGE1_WINDOW_S = {"human": 5.0}
 STAGE1_WINDOW_OTHERS_S = 10.0  # both as in arXiv 2603.12887: rodent clips of 10 s, human ones of 5 s
 SHORTEST_STAGE1_WINDOW_S = 3.0
+
+
+Split = Literal["evaluate", "develop"]  # develop: patients to choose settings on, never part of a result
 
 
 class Encoder(Protocol):
@@ -118,7 +121,7 @@ class PretrainClips(Clips):
 
 @dataclass(frozen=True)
 class TaskData:
-    """A manifest seen through a task and a protocol."""
+    """A manifest seen through a task and a protocol. `split` says whose recordings are asked about."""
 
     manifest: Manifest
     task: TaskSpec
@@ -126,12 +129,13 @@ class TaskData:
     seed: int
     stores: Stores
     cache: Path
+    split: Split = "evaluate"
 
     @cached_property
     def candidates(self) -> pd.DataFrame:
         """Every candidate window with its rule (`tasks.windows.label_windows`)."""
         tables = (self.manifest.recordings, self.manifest.events, self.manifest.annotated_intervals)
-        return label_windows(*tables, self.task)
+        return label_windows(*tables, self.task, self.split)
 
     @cached_property
     def pool(self) -> pd.DataFrame:

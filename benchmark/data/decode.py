@@ -30,9 +30,10 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from benchmark.data.picture import Picture, to_square
 from tasks.errors import BadInput
 
-_LOADER_VERSION = 1  # raise it when the same call would give other pixels: old caches must not be read
+_LOADER_VERSION = 2  # raise it when the same call would give other pixels: old caches must not be read
 _CODEC_LIBRARY = ".".join(str(part) for part in av.library_versions["libavcodec"])
 DECODER = f"pyav-{av.__version__}+libavcodec-{_CODEC_LIBRARY}+loader-{_LOADER_VERSION}"
 
@@ -111,14 +112,16 @@ def probe(path: Path) -> VideoInfo:
     )
 
 
-def read_frames(path: Path, times_s: Sequence[float] | NDArray[np.float64], size: int | None = None) -> Frame:
+def read_frames(path: Path, times_s: Sequence[float] | NDArray[np.float64], picture: Picture | None = None) -> Frame:
     """Frames on the screen at `times_s` (seconds, any order, repeats allowed) as uint8 RGB (T, H, W, 3).
 
-    With `size` the short side is scaled to it and the centre (size x size) is cut out; None gives whole frames.
-    Raises BadInput, naming the file, where a time lies outside the video or the file is damaged.
+    With a `picture` each is scaled and cut to a square by its rule; None gives whole frames.
+
+    Raises:
+        BadInput: a time lies outside the video or the file is damaged; the sentence names the file.
     """
     result: Frame | None = None
-    for positions, frame in walk_frames(path, times_s, size):
+    for positions, frame in walk_frames(path, times_s, picture):
         if result is None:
             result = np.empty((len(times_s), *frame.shape), dtype=np.uint8)
         result[positions] = frame
@@ -128,7 +131,7 @@ def read_frames(path: Path, times_s: Sequence[float] | NDArray[np.float64], size
 
 
 def walk_frames(
-    path: Path, times_s: Sequence[float] | NDArray[np.float64], size: int | None, threads: int = 0
+    path: Path, times_s: Sequence[float] | NDArray[np.float64], picture: Picture | None, threads: int = 0
 ) -> Iterator[tuple[NDArray[np.int64], Frame]]:
     """As `read_frames`, one frame at a time in the order of the video: (its positions in `times_s`, the frame).
 
@@ -144,7 +147,8 @@ def walk_frames(
         for places, frame in zip(positions, _pick(reader, wanted), strict=True):
             if (frame.width, frame.height) != (timeline.width, timeline.height):
                 raise BadInput(f"{path}: the picture changes its size on the way; cut the file there into two")
-            yield places, _to_rgb(frame, scaler, timeline.orientation, size)
+            shown = _to_rgb(frame, scaler, timeline.orientation)
+            yield places, shown if picture is None else to_square(shown, picture)
 
 
 class _Reader:
@@ -354,20 +358,14 @@ def _is_turned(orientation: tuple[int, int, int, int]) -> bool:
     return abs(b) > abs(a)
 
 
-def _to_rgb(frame: Any, scaler: VideoReformatter, orientation: tuple[int, int, int, int], size: int | None) -> Frame:
+def _to_rgb(frame: Any, scaler: VideoReformatter, orientation: tuple[int, int, int, int]) -> Frame:
     """A decoded frame as displayed, RGB (H, W, 3).
 
-    Bilinear, not area: when it shrinks, swscale widens the bilinear filter to cover every source pixel, and fine
-    stripes alias half as much as with its box filter; when it enlarges the two agree. Bit-exact flags, so that
-    processors with other vector units give the same pixels.
+    Bit-exact flags, so that processors with other vector units give the same pixels.
     """
-    width, height = frame.width, frame.height
-    if size is not None:
-        scale = size / min(width, height)
-        width, height = max(size, round(width * scale)), max(size, round(height * scale))
     flags = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-    scaled: Any = scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation=flags, threads=1)
-    pixels: Frame = scaled.to_ndarray()
+    converted: Any = scaler.reformat(frame, format="rgb24", interpolation=flags, threads=1)
+    pixels: Frame = converted.to_ndarray()
     a, b, c, d = orientation
     turned = _is_turned(orientation)
     if turned:
@@ -376,9 +374,6 @@ def _to_rgb(frame: Any, scaler: VideoReformatter, orientation: tuple[int, int, i
         pixels = pixels[:, ::-1]
     if (b if turned else d) < 0:
         pixels = pixels[::-1]
-    if size is not None:
-        top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
-        pixels = pixels[top : top + size, left : left + size]
     return np.ascontiguousarray(pixels)
 
 

@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Lock
 from typing import Literal
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data.decode import DECODER, walk_frames
+from benchmark.data.picture import Picture, Rule
 from benchmark.files import replacing
 from tasks.errors import BadInput
 
@@ -37,20 +38,30 @@ Frames = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames of a window are looked at, and how large.
+    """Which frames of a window are looked at, and how they become squares of `size` pixels.
 
-    `place`: `last` ends one spacing before the window's end, `centre` lies in its middle, `several` is VIEWS such
-    spans from the window's start to its end, `uniform` spreads the frames evenly over the window.
+    The short side is scaled to `short_side` (default: `size`) and the centre is cut out, by the `rule` of the library
+    that trained the weights. `place`: `last` ends one spacing before the window's end, `centre` lies in its middle,
+    `several` is VIEWS such spans from the window's start to its end, `uniform` spreads the frames evenly over it.
     """
 
     frames: int | None  # None: as many as fit at this spacing
     spacing_s: float  # between frames; `uniform` uses it only where `frames` is None
     place: Literal["last", "centre", "uniform", "several"]
-    size: int  # pixels, square
+    size: int  # pixels
+    short_side: int | None = None  # pixels
+    rule: Rule = "transformers"
 
     def __post_init__(self) -> None:
         if not (self.spacing_s > 0 and self.size > 0 and (self.frames is None or self.frames > 0)):
             raise BadInput(f"{self}: frames, spacing_s and size must be above 0; correct the method's input")
+        if self.short_side is not None and self.short_side < self.size:
+            raise BadInput(f"{self}: short_side must not be below size; correct the method's input")
+
+    @property
+    def picture(self) -> Picture:
+        """How a frame becomes a square."""
+        return Picture(self.size, self.short_side or self.size, self.rule)
 
     @property
     def views(self) -> int:
@@ -101,7 +112,7 @@ class FrameStore:
     def key(self, request: Request, sampling: Sampling) -> str:
         """The content address of a clip's frames (hex). The path is no part of it: the video's hash is."""
         times = sample_times(request.start_s, request.end_s, sampling)
-        content = [request.sha256, times.tolist(), sampling.size, DECODER]
+        content = [request.sha256, times.tolist(), asdict(sampling.picture), DECODER]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def open(self, key: str) -> Frames:
@@ -181,7 +192,7 @@ class FrameStore:
         views, count = times.shape[1:]
         open_clips: dict[int, Frames] = {}
         left = np.full(len(clips), views * count)
-        for positions, frame in walk_frames(path, times.ravel(), sampling.size, threads):
+        for positions, frame in walk_frames(path, times.ravel(), sampling.picture, threads):
             if stop.is_set():
                 return
             for position in positions:

@@ -11,6 +11,7 @@ import pytest
 from av.video.reformatter import Interpolation
 
 from benchmark.data.decode import probe, read_frames, walk_frames
+from benchmark.data.picture import Picture
 from tasks.errors import BadInput
 from tests.videos import frame_on_screen, make_sound, make_video, number_of, numbered_frame, numbers_of
 
@@ -69,7 +70,8 @@ def test_every_frame_is_the_one_on_the_screen(
     path, appears = made[name]
     end = probe(path).duration_s
     times = np.linspace(0, end - 1e-4, 97)
-    assert numbers_of(read_frames(path, times, size)) == [frame_on_screen(appears, t) for t in times]
+    picture = Picture(size, size) if size else None
+    assert numbers_of(read_frames(path, times, picture)) == [frame_on_screen(appears, t) for t in times]
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -134,7 +136,7 @@ def test_a_small_step_beyond_the_end_is_table_rounding_and_more_is_not(
 
 def test_size_scales_the_short_side_and_cuts_out_the_centre(tmp_path: Path) -> None:
     make_video(tmp_path / "v.mp4", frames=2, width=160, height=48)
-    frames = read_frames(tmp_path / "v.mp4", [0.0, 0.04], 96)
+    frames = read_frames(tmp_path / "v.mp4", [0.0, 0.04], Picture(96, 96))
     assert frames.shape == (2, 96, 96, 3)
     assert frames.dtype == np.uint8
     expected = np.stack([np.kron(numbered_frame(n, 48, 48)[..., 0], np.ones((2, 2))) for n in (0, 1)])
@@ -149,7 +151,7 @@ def test_shrinking_averages_fine_stripes_instead_of_picking_some(tmp_path: Path)
         stream.width, stream.height, stream.pix_fmt = 192, 192, "yuv444p"
         container.mux(stream.encode(av.VideoFrame.from_ndarray(stripes, format="rgb24")))
         container.mux(stream.encode())
-    small = read_frames(tmp_path / "v.mp4", [0.0], 32)[0]
+    small = read_frames(tmp_path / "v.mp4", [0.0], Picture(32, 32))[0]
     assert np.abs(small[2:-2, 2:-2].astype(int) - 127).max() < 12
 
 
