@@ -21,7 +21,7 @@ class Chance:
     """Uniform random scores, drawn from the clip's name and a seed; looks at nothing."""
 
     Settings = ChanceSettings
-    network = False
+    inits = ()
     input = None
 
     def __init__(self, settings: ChanceSettings, scale: Scale) -> None:

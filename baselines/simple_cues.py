@@ -48,7 +48,7 @@ class _Cue:
     """Shared plumbing: features of the support go into a classifier, those of the query through it."""
 
     Settings = BaselineSettings
-    network = False
+    inits = ()
 
     def __init__(self, settings: BaselineSettings, scale: Scale) -> None:
         self.classifier = LinearClassifier()

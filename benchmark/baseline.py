@@ -9,9 +9,9 @@ A method is a class with `@register("name")` in a file of its own under `baselin
     baseline.predict(query)            P(onset within the horizon) for each clip
 
 A query carries no label and no time to the seizure, so nothing can be learnt from it. What `Clips`, `Support` and
-`Sampling` hold stands in CONTRIBUTING.md and in their docstrings (`benchmark/data/dataset.py`, `frames.py`). Two
-optional capabilities stand at the end: `Embeds` (frozen features, which the harness keeps) and `Pretrains` (a first
-stage).
+`Sampling` hold stands in CONTRIBUTING.md and in their docstrings (`benchmark/data/dataset.py`, `frames.py`).
+Optional capabilities stand at the end: `Loads` (published weights), `Embeds` (frozen features, which the harness
+keeps), `Pretrains` (a first stage), `Described` (what a row must say) and `Costed` (arithmetic told beforehand).
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.data.dataset import Clips, PretrainClips, Support
 from benchmark.data.frames import Sampling
 from benchmark.progress import Progress
+from benchmark.weights.catalogue import PublishedWeights
 
 Size = Literal["tiny", "base"]
-Init = Literal["random", "k400-ssl", "k400"]
+Init = Literal["random", "k400-ssl", "k400", "imagenet"]
 Scores = NDArray[np.float64]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -67,7 +68,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Context:
-    """What the harness gives to `setup`."""
+    """What the harness gives to `setup`. `weights` is the file of the published tensors that `Loads` asked for."""
 
     seed: int
     device: str
@@ -79,10 +80,14 @@ class Context:
 
 
 class Baseline(Protocol):
-    """A method under test. `network` is False for one without weights: its rows carry no size and no init."""
+    """A method under test.
+
+    `inits` are the initial weights that a network can start from at its published size, the default first; `random`
+    is always possible. Empty for a method without weights: its rows carry no size and no init.
+    """
 
     Settings: ClassVar[type[Any]]
-    network: ClassVar[bool]
+    inits: ClassVar[tuple[Init, ...]]
 
     def __init__(self, settings: Any, scale: Scale) -> None: ...
 
@@ -97,6 +102,22 @@ class Baseline(Protocol):
 
     def predict(self, query: Clips) -> Scores:
         """Scores in [0, 1], shape (N,), or (R, N) for R seeds of the same untrained rule."""
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """Published weights. The harness finds and hashes their files before anything is decoded, or refuses the run."""
+
+    @property
+    def published(self) -> PublishedWeights | None:
+        """What these settings and this scale start from; None for random weights."""
+
+    def build(self, weights: Path | None, seed: int) -> Any:
+        """The network (torch.nn.Module) as it is before any training of ours.
+
+        Raises:
+            BadInput: a tensor is missing, left over or of another shape, or the file is no checkpoint.
+        """
 
 
 @runtime_checkable
@@ -128,3 +149,14 @@ class Described(Protocol):
 
     def card(self) -> dict[str, str]:
         """Short texts, known after `setup`."""
+
+
+@runtime_checkable
+class Costed(Protocol):
+    """A method that can tell its arithmetic beforehand, in FLOP."""
+
+    def setup_flop(self, stage1_clips: int) -> float:
+        """Of stage 1, when it is not in the cache yet."""
+
+    def episode_flop(self, support: int, query: int) -> float:
+        """Of one fit and its predictions."""

@@ -24,12 +24,17 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Make, check, describe and import data sets.", rich_markup_mode=None)
 app.add_typer(data_app, name="data")
+weights_app = typer.Typer(help="Show and fetch published weights.", rich_markup_mode=None)
+app.add_typer(weights_app, name="weights")
 
 DataOption = Annotated[Path | None, typer.Option(help="Folder with recordings.tsv; default: the rendered demo set.")]
 MAX_SEED = 2**63 - 1  # the largest that torch takes
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+WeightsOption = Annotated[
+    Path | None, typer.Option(help="Folder of published checkpoints; default: SEIZURE_BENCH_WEIGHTS, or the cache.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 TaskOption = Annotated[str, typer.Option(help="A shipped task, or a path to a .yaml of your own.")]
 ProtocolOption = Annotated[str, typer.Option(help="A shipped protocol, or a path to a .yaml of your own.")]
@@ -56,10 +61,16 @@ def run(
         Literal["tiny", "base"] | None,
         typer.Option(help="Default: base where weights are given, else tiny; tiny on the demo."),
     ] = None,
-    init: Annotated[Literal["random", "k400-ssl", "k400"] | None, typer.Option(help="Initial weights.")] = None,
+    init: Annotated[
+        Literal["random", "k400-ssl", "k400", "imagenet"] | None, typer.Option(help="Initial weights.")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of published checkpoints.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value or method.key=value.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of negatives, episodes and training.")] = 0,
+    split: Annotated[
+        Literal["evaluate", "develop"],
+        typer.Option(help="Whose recordings: develop is for choosing settings, never for a result."),
+    ] = "evaluate",
     policy: Annotated[
         Literal["only-missing", "always", "never"],
         typer.Option(help="only-missing: also those that other code or settings made; always: all; never: none."),
@@ -98,6 +109,7 @@ def run(
         weights=weights,
         changes=set_ or [],
         seed=seed,
+        split=split,
     )
     session = open_session(request, cache, progress)
     for notice in session.notices:
@@ -194,6 +206,57 @@ def data_import(
 
     import_data(kind, source, out, Progress(quiet))
     print(out)
+
+
+@weights_app.command("list")
+def weights_list(weights: WeightsOption = None, json: JsonOption = False) -> None:
+    """Show the published weights.
+
+    Which methods start from them, their licence, and whether they are there, missing or damaged.
+    """
+    from benchmark.files import cache_folder
+    from benchmark.weights.catalogue import weights_folder
+    from benchmark.weights.overview import as_json, as_text, overview
+
+    holdings = overview(weights_folder(weights, cache_folder()))
+    print(json_module.dumps(as_json(holdings), indent=1) if json else as_text(holdings))
+
+
+@weights_app.command("fetch")
+def weights_fetch(
+    names: Annotated[list[str], typer.Argument(help="As `weights list` shows them.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder to put them in; default: SEIZURE_BENCH_WEIGHTS, or the cache.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Fetch published weights.
+
+    A broken download goes on where it stopped; a file appears only once its length and hash are right.
+    """
+    from benchmark.files import cache_folder
+    from benchmark.progress import Progress
+    from benchmark.weights.catalogue import named, weights_folder
+    from benchmark.weights.download import fetch
+
+    folder, progress = weights or weights_folder(None, cache_folder()), Progress(quiet)
+    for wanted in named(names):
+        print(*fetch(wanted, folder, progress), sep="\n")
+
+
+@app.command()
+def doctor(weights: WeightsOption = None, json: JsonOption = False, quiet: QuietOption = False) -> None:
+    """Check this machine.
+
+    Libraries, methods, published weights, devices, decoder and cache; for each fault what to do.
+    """
+    from benchmark.doctor import as_json, as_text, examine
+    from benchmark.progress import Progress
+
+    findings = examine(weights, Progress(quiet))
+    print(json_module.dumps(as_json(findings), indent=1) if json else as_text(findings))
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()

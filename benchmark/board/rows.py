@@ -73,15 +73,21 @@ def _row(records: Sequence[Record], card: RunCard, path: Path, scores: MethodSco
         init=INIT_NAMES.get(unit.init, unit.init),
         pool=record.card.get("pool", "-"),
         size=unit.size,
-        data=f"{card.data.name} (rendered)" if card.data.rendered else card.data.name,
+        data=_data_name(card),
         rendered=card.data.rendered,
         task=f"{card.task.name}, {card.task.window_s:g} s windows",
         protocol=f"{card.protocol.name}, {card.protocol.episodes} episodes a shot, seed {card.seed}",
         run=path.resolve().name,
-        versions=len({(r.unit.code, json.dumps(r.unit.settings, sort_keys=True)) for r in records}),
+        versions=len({(r.unit.code, r.unit.weights, json.dumps(r.unit.settings, sort_keys=True)) for r in records}),
         commit=str(stamp.get("commit", "unknown"))[:12] + ("+dirty" if stamp.get("dirty") else ""),
         scores=scores,
     )
+
+
+def _data_name(card: RunCard) -> str:
+    """The data set, with whatever keeps a number on it from being a result."""
+    marks = [*(["develop patients"] if card.split == "develop" else []), *(["rendered"] if card.data.rendered else [])]
+    return f"{card.data.name} ({', '.join(marks)})" if marks else card.data.name
 
 
 def _made(records: Sequence[Record]) -> pd.DataFrame:

@@ -35,7 +35,6 @@ class Machine:
     device: str | None
     threads: int
     cache: Path
-    weights: Path | None
 
 
 @dataclass
@@ -134,13 +133,13 @@ def _prepare(
         outcome.decoded += decoded
         return clips
 
-    device = _device(machine, method.adapter.network)
+    device = _device(machine, bool(method.adapter.inits))
     context = Context(
         seed=data.seed,
         device=device,
         threads=machine.threads,
         cache=machine.cache,
-        weights=machine.weights,
+        weights=method.weights,
         pretraining=pretraining,
         progress=progress,
     )

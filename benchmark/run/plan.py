@@ -1,6 +1,6 @@
 """From what a user asked for to the list of work units, before anything is computed.
 
-names and --set   -> methods (adapter, settings, scale)
+names and --set   -> methods (adapter, settings, scale, published weights)
 shots             -> episodes
 methods x shots x episodes -> WorkUnits; a policy picks those to run
 """
@@ -11,15 +11,17 @@ import difflib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import ValidationError
 
 from benchmark import registry
-from benchmark.baseline import Baseline, Init, Scale, Size
+from benchmark.baseline import Baseline, Costed, Init, Loads, Scale, Size
 from benchmark.run.code import code_digest
 from benchmark.run.units import RunCard, WorkUnit
+from benchmark.weights.catalogue import digest, locate
 from protocols.episodes import Episode
 from tasks.errors import BadInput
 from tasks.spec import first_complaint, parse_yaml
@@ -27,28 +29,40 @@ from tasks.spec import first_complaint, parse_yaml
 Policy = Literal["only-missing", "always", "never"]
 SHARE_OF_MATMUL = 1 / 4
 UNCOSTED_EPISODE_S = 0.1
-DEFAULT_INIT: dict[Size, Init] = {"tiny": "random", "base": "k400-ssl"}
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the table to come."""
+    """One row of the table to come. `weights` is the file of its published tensors, `weights_digest` their sha256."""
 
     name: str
     adapter: type[Baseline]
     settings: Any
     scale: Scale
+    weights: Path | None = None
+    weights_digest: str = "-"
 
     def make(self) -> Baseline:
         """A fresh adapter."""
         return self.adapter(self.settings, self.scale)
 
 
-def plan_methods(names: Sequence[str], changes: Sequence[str], scale: Scale) -> list[Method]:
+@dataclass(frozen=True)
+class Wanted:
+    """At which size, from which weights and on which windows (seconds) the networks are to run."""
+
+    size: Size
+    init: Init | None
+    window_s: float
+    weights_folder: Path
+
+
+def plan_methods(names: Sequence[str], changes: Sequence[str], wanted: Wanted) -> list[Method]:
     """Look the methods up and apply `--set key=value` (or `method.key=value`) to those that know the key.
 
     Raises:
-        BadInput: an unknown method, a key that no chosen method has, or a value out of range.
+        BadInput: an unknown method, a key that no chosen method has, a value out of range, initial weights that a
+            method does not know, or published weights that are missing or not the published ones.
     """
     adapters = {name: registry.load(name) for name in dict.fromkeys(names)}
     given: dict[str, dict[str, Any]] = {name: {} for name in adapters}
@@ -68,7 +82,25 @@ def plan_methods(names: Sequence[str], changes: Sequence[str], scale: Scale) -> 
             raise BadInput(f"--set {change}: none of {', '.join(adapters)} has a setting {key!r}; {hint}")
         for name in takers:
             given[name][field] = _value(text)
-    return [Method(name, adapter, _settings(name, adapter, given[name]), scale) for name, adapter in adapters.items()]
+    return [_method(name, adapter, _settings(name, adapter, given[name]), wanted) for name, adapter in adapters.items()]
+
+
+def initial_weights(name: str, adapter: type[Baseline], size: Size, asked: Init | None) -> Init:
+    """What a method starts from: what was asked for, else its own default; the tiny size is always random.
+
+    Raises:
+        BadInput: it has no such weights.
+    """
+    if size == "tiny":
+        if asked not in (None, "random"):
+            raise BadInput(f"--init {asked}: there are no published weights of the tiny size; use --size base")
+        return "random"
+    if asked is None:
+        return adapter.inits[0] if adapter.inits else "random"
+    if adapter.inits and asked != "random" and asked not in adapter.inits:
+        known = ", ".join([*adapter.inits, *(() if "random" in adapter.inits else ("random",))])
+        raise BadInput(f"--init {asked}: {name} has no such initial weights; it knows {known}")
+    return asked
 
 
 def plan_units(methods: Sequence[Method], episodes: Sequence[Episode], card: RunCard) -> list[tuple[Method, WorkUnit]]:
@@ -83,17 +115,6 @@ def select(
     if policy == "never":
         return []
     return [pair for pair in units if policy == "always" or not is_done(pair[1])]
-
-
-@runtime_checkable
-class Costed(Protocol):
-    """A method that can tell its arithmetic beforehand, in FLOP."""
-
-    def setup_flop(self, stage1_clips: int) -> float:
-        """Of stage 1, when it is not in the cache yet."""
-
-    def episode_flop(self, support: int, query: int) -> float:
-        """Of one fit and its predictions."""
 
 
 def estimate_seconds(
@@ -133,7 +154,7 @@ def _matmul_rate() -> float:
 def _unit(method: Method, episode: Episode, run: str) -> WorkUnit:
     settings = method.settings.model_dump(mode="json")
     defaults = method.adapter.Settings().model_dump(mode="json")
-    network = method.adapter.network
+    network = bool(method.adapter.inits)
     return WorkUnit(
         baseline=method.name,
         changed={key: value for key, value in settings.items() if value != defaults[key]},
@@ -141,11 +162,22 @@ def _unit(method: Method, episode: Episode, run: str) -> WorkUnit:
         code=code_digest(method.adapter),
         size=method.scale.size if network else "-",
         init=method.scale.init if network else "-",
+        weights=method.weights_digest,
         run=run,
         shots=episode.shots,
         episode=episode.index,
         episode_digest=episode.digest,
     )
+
+
+def _method(name: str, adapter: type[Baseline], settings: Any, wanted: Wanted) -> Method:
+    scale = Scale(wanted.size, initial_weights(name, adapter, wanted.size, wanted.init), wanted.window_s)
+    baseline = adapter(settings, scale)
+    published = baseline.published if isinstance(baseline, Loads) else None
+    if published is None:
+        return Method(name, adapter, settings, scale)
+    folder = wanted.weights_folder
+    return Method(name, adapter, settings, scale, locate(published, folder), digest(published, folder))
 
 
 def _settings(name: str, adapter: type[Baseline], given: dict[str, Any]) -> Any:

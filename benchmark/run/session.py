@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmark.baseline import Init, Scale, Size
-from benchmark.data.dataset import TaskData, open_stores
+from benchmark.baseline import Init, Size
+from benchmark.data.dataset import Split, TaskData, open_stores
 from benchmark.data.demo_cache import ensure_demo
 from benchmark.data.manifest import Manifest, check_videos, read_manifest
 from benchmark.progress import Progress
 from benchmark.run.execute import Machine, Outcome, execute, in_time
-from benchmark.run.plan import DEFAULT_INIT, Method, Policy, estimate_seconds, plan_methods, plan_units, select
+from benchmark.run.plan import Method, Policy, Wanted, estimate_seconds, plan_methods, plan_units, select
 from benchmark.run.records import RunFolder
 from benchmark.run.units import DataCard, RunCard, WorkUnit
+from benchmark.weights.catalogue import weights_folder
 from protocols.episodes import Episode, draw_episodes
 from protocols.spec import load_protocol
 from tasks.errors import BadInput
@@ -26,7 +27,6 @@ from tasks.spec import load_task
 from tasks.windows import Rule
 
 SHOWN = 5  # recordings named in a notice
-WEIGHTS_VARIABLE = "SEIZURE_BENCH_WEIGHTS"
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Request:
     weights: Path | None = None
     changes: Sequence[str] = ()
     seed: int = 0
+    split: Split = "evaluate"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,6 @@ class Session:
     episodes: list[Episode]
     pairs: list[tuple[Method, WorkUnit]]
     folder: RunFolder
-    weights: Path | None
     notices: tuple[str, ...]
 
     @property
@@ -74,25 +74,21 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
     Raises:
         BadInput: anything in the request or the data is wrong.
     """
-    from_environment = os.environ.get(WEIGHTS_VARIABLE)
-    weights = request.weights or (Path(from_environment) if from_environment else None)
-    if weights is not None and not weights.is_dir():
-        raise BadInput(f"--weights {weights}: no such folder; name the one that holds the published checkpoints")
+    folder = weights_folder(request.weights, cache)
     task = load_task(request.task, **_given(window_s=request.window_s, onset_type=request.onset_type))
     protocol = load_protocol(request.protocol, **_given(episodes=request.episodes))
-    size, notices = _size(request, weights)
-    scale = Scale(size, request.init or DEFAULT_INIT[size], task.window_s)
-    if size == "tiny" and scale.init != "random":
-        raise BadInput(f"--init {scale.init}: there are no published weights of the tiny size; use --size base")
-    methods = plan_methods(request.models, request.changes, scale)
+    size, notices = _size(request, folder)
+    methods = plan_methods(request.models, request.changes, Wanted(size, request.init, task.window_s, folder))
     manifest = read_manifest(request.data if request.data else ensure_demo(cache, progress))
-    data = TaskData(manifest, task, protocol, request.seed, open_stores(cache), cache)
+    data = TaskData(manifest, task, protocol, request.seed, open_stores(cache), cache, request.split)
     _refuse_one_sided(data)
     episodes = [e for n in sorted(set(request.shots)) for e in draw_episodes(data.pool, protocol, n, request.seed)]
     check_videos(manifest, data.pool["recording_id"], cache / "sha256.json", progress)
     name = "demo" if request.data is None else manifest.root.resolve().name
-    card = RunCard(task=task, protocol=protocol, seed=request.seed, data=_data_card(name, manifest, data))
-    default_out = Path("runs") / f"{name}-{task.name}-{protocol.name}-{card.digest[:8]}"
+    about = _data_card(name, manifest, data)
+    card = RunCard(task=task, protocol=protocol, seed=request.seed, data=about, split=request.split)
+    of = name if request.split == "evaluate" else f"{name}-{request.split}"
+    default_out = Path("runs") / f"{of}-{task.name}-{protocol.name}-{card.digest[:8]}"
     return Session(
         card=card,
         data=data,
@@ -100,7 +96,6 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
         episodes=episodes,
         pairs=plan_units(methods, episodes, card),
         folder=RunFolder(request.out or default_out),
-        weights=weights,
         notices=(*notices, *_unused_recordings(data)),
     )
 
@@ -112,8 +107,8 @@ def machine_of(session: Session, cache: Path, device: str | None, threads: int |
         BadInput: no such device, or this machine does not have it.
     """
     if device is not None:
-        _refuse_device(device, needed=any(method.adapter.network for method in session.methods))
-    return Machine(device, threads or min(4, os.cpu_count() or 1), cache, session.weights)
+        _refuse_device(device, needed=any(method.adapter.inits for method in session.methods))
+    return Machine(device, threads or min(4, os.cpu_count() or 1), cache)
 
 
 def run_session(session: Session, machine: Machine, policy: Policy, progress: Progress) -> Outcome:
@@ -159,17 +154,17 @@ def summary(session: Session, outcome: Outcome) -> str:
     return json.dumps({"folder": str(session.folder.path), **asdict(outcome)}, indent=1)
 
 
-def _size(request: Request, weights: Path | None) -> tuple[Size, list[str]]:
+def _size(request: Request, weights: Path) -> tuple[Size, list[str]]:
     """The demo is tiny; elsewhere base, unless no published weights are at hand and none were asked for."""
     if request.size:
         return request.size, []
     if request.data is None:
         return "tiny", []
-    if weights or (request.init and request.init != "random"):
+    if weights.is_dir() or (request.init and request.init != "random"):
         return "base", []
     return "tiny", [
-        "No published weights given (--weights DIR or SEIZURE_BENCH_WEIGHTS): networks run at --size tiny from random "
-        "weights, and every row says so."
+        "No published weights at hand (--weights DIR, SEIZURE_BENCH_WEIGHTS or `seizure-bench weights fetch`): "
+        "networks run at --size tiny from random weights, and every row says so."
     ]
 
 
@@ -181,8 +176,8 @@ def _refuse_one_sided(data: TaskData) -> None:
         other = bool(marked) and data.task.onset_type not in marked
         hint = f" (its events are marked by {marked[0]} onset: --onset-type {marked[0]})" if other else ""
         raise BadInput(
-            f"{root}: task {data.task.name} finds {positives} positive and {negatives} negative clips in it, and needs "
-            f"both{hint}; `seizure-bench data describe {root}` tells why windows are left out"
+            f"{root}: task {data.task.name} finds {positives} positive and {negatives} negative clips of patients to "
+            f"{data.split}, and needs both{hint}; `seizure-bench data describe {root}` tells why windows are left out"
         )
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from benchmark.data.dataset import Split
 from protocols.spec import ProtocolSpec
 from tasks.spec import TaskSpec
 
@@ -47,6 +48,7 @@ class RunCard(Frozen):
     protocol: ProtocolSpec
     seed: int
     data: DataCard
+    split: Split = "evaluate"
 
     @property
     def digest(self) -> str:
@@ -63,6 +65,7 @@ class WorkUnit(Frozen):
     code: str = Field(description="sha256 of the adapter's own source (benchmark.run.code)")
     size: str
     init: str
+    weights: str = Field(default="-", description="sha256 of the published weights it starts from, `-` for none")
     run: str = Field(description="digest of the run's card")
     shots: int
     episode: int
@@ -78,9 +81,10 @@ class WorkUnit(Frozen):
     def key(self) -> str:
         """File name of the unit's record: one for each place in the table.
 
-        Code and defaults are no part of it: what they change replaces the old record instead of standing beside it.
+        Code, defaults and the bytes of the weights are no part of it: what they change replaces the old record
+        instead of standing beside it.
         """
-        place = self.model_dump(mode="json", exclude={"code", "settings"})
+        place = self.model_dump(mode="json", exclude={"code", "settings", "weights"})
         return f"{self.baseline}-{self.shots}shot-e{self.episode:03d}-{digest_of(place)[:16]}"
 
 

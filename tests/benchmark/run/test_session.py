@@ -36,7 +36,7 @@ def ask(data_set, short_task, cache, tmp_path):
 
 @pytest.fixture
 def machine(cache):
-    return Machine(device="cpu", threads=1, cache=cache, weights=None)
+    return Machine(device="cpu", threads=1, cache=cache)
 
 
 def predictions(session):
@@ -122,7 +122,7 @@ def test_one_failing_unit_is_recorded_and_the_rest_go_on(ask, machine, data_set)
 class Sometimes:
     """Gives NaN in the third episode of each shot."""
 
-    Settings, network, input = BaselineSettings, False, None
+    Settings, inits, input = BaselineSettings, (), None
 
     def __init__(self, settings, scale):
         self.fits = 0

@@ -1,0 +1,1 @@
+"""Published weights: what exists (catalogue), what is here (overview, sound), and how a file gets here (download)."""
