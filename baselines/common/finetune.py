@@ -1,96 +1,274 @@
-"""Few-shot fine-tuning, one recipe for every network: Adam, binary cross-entropy, the whole network trained.
+"""Few-shot fine-tuning, one recipe for every network: binary cross-entropy, the whole network trained.
 
-The paper (arXiv 2603.12887) gives 20 epochs, BCE and 16-bit with gradient checkpointing, but no rate and no batch
-size. The rule here, fixed before any query was scored: the one rate that the paper does give (1e-4, Adam, its stage
-1), and batches of 4 clips, which the smallest support (2 clips a class) fills.
+    FinetuneSettings   epochs, rate, optimiser, schedule, precision, augmentation: what `--set` may change
+    FineTuned          base of every adapter that is trained whole: it says which network, this says how it learns
+    FineTuner          puts a network back to its start, trains it on a support, scores a query
+
+The paper (arXiv 2603.12887) gives 20 epochs, BCE and 16-bit with gradient checkpointing; no rate, batch size or
+augmentation. Where those come from: docs/methods.md, "Fine-tuning".
+
+Batch-norm statistics never move: 4 to 8 clips would destroy the published ones. Random initial weights have none, so
+theirs are measured once on the support before training, and then stay as well.
 """
 
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from baselines.common.batches import to_batch
-from benchmark.baseline import BaselineSettings, Input, Scores
+from baselines.common.batches import augmented_batch, to_batch
+from baselines.common.weights import digest_of_state
+from benchmark.baseline import BaselineSettings, Context, Init, Input, Scale, Scores
 from benchmark.data.dataset import Clips, Support
+
+RATE: dict[str, float] = {"tiny": 1e-3, "base": 1e-4}
+PREDICT_BATCH = {"tiny": 16, "base": 4}  # clips a forward pass
 
 
 class FinetuneSettings(BaselineSettings):
     """How a network learns from the support."""
 
     epochs: int = Field(default=20, ge=0, le=10_000)
-    lr: float = Field(default=1e-4, gt=0, le=1)
-    batch_size: int = Field(default=4, ge=1, le=1024)
+    lr: float | None = Field(default=None, gt=0, le=1, description="default: by size, docs/methods.md")
+    batch_size: int = Field(default=2, ge=1, le=1024)
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: float = Field(default=0.0, ge=0, le=10)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup: float = Field(default=0.25, ge=0, le=1, description="share of the training over which the rate climbs")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: 16-bit on a GPU (bf16 where it has it), fp32 on a CPU"
+    )
+    checkpointing: bool | None = Field(default=None, description="recompute activations; default: on a GPU")
+    smallest_crop: float = Field(default=0.6, gt=0, le=1, description="least area of the random crop; 1: none")
+    flip: bool = Field(default=True, description="mirror left and right at random")
+
+
+class FineTuned:
+    """An adapter whose whole network is trained. Subclasses give `input`, `published` and `build`.
+
+    What `build` returns takes a batch as `input` describes and gives one logit a clip, (N,). It has a linear layer
+    `head`, drawn anew for each episode, and may have a method `use_checkpointing()`.
+    """
+
+    Settings: ClassVar[type[FinetuneSettings]]
+    inits: ClassVar[tuple[Init, ...]]
+    input: Input
+
+    def __init__(self, settings: Any, scale: Scale) -> None:
+        self.settings, self.scale = settings, scale
+
+    def build(self, weights: Path | None, seed: int) -> nn.Module:
+        """The network before any training of ours."""
+        raise NotImplementedError
+
+    def setup(self, context: Context) -> None:
+        """Build the network and keep its start."""
+        self._tune(self.build(context.weights, context.seed), context.device)
+
+    def fit(self, support: Support) -> None:
+        """Train from the start on the support."""
+        self.tuner.fit(support)
+
+    def predict(self, query: Clips) -> Scores:
+        """Scores of the trained network."""
+        return self.tuner.predict(query)
+
+    def card(self) -> dict[str, str]:
+        """What the row says of the network and of its last training."""
+        return self.tuner.card()
+
+    def setup_flop(self, stage1_clips: int) -> float:
+        """No first stage."""
+        return 0.0
+
+    def forward_flop(self) -> float:
+        """FLOP of one forward pass of one view."""
+        raise NotImplementedError
+
+    def episode_flop(self, support: int, query: int) -> float:
+        """A training step is three forward passes."""
+        views = self.input.sampling.views
+        return (3 * self.settings.epochs * support + query * views) * self.forward_flop()
+
+    def _tune(self, network: nn.Module, device: str) -> None:
+        self.tuner = FineTuner(network, self.input, self.settings, self.scale, device)
 
 
 class FineTuner:
-    """Holds a network whose forward gives one logit a clip, and puts it back to its start before every fit.
+    """Holds a network, and puts it back to its start before every fit.
 
     Args:
-        network: has a linear layer `head`, drawn anew for each episode from the episode's seed.
+        network: see FineTuned.
         wanted: the network's input.
-        settings: epochs, rate, batch size.
+        settings: the recipe.
+        scale: size (for the default rate) and initial weights.
         device: `cpu` or a CUDA device.
-        predict_batch: clips a forward pass.
+        predict_batch: clips a forward pass; default: by size.
     """
 
     def __init__(
-        self, network: nn.Module, wanted: Input, settings: FinetuneSettings, device: str, predict_batch: int = 16
+        self,
+        network: nn.Module,
+        wanted: Input,
+        settings: FinetuneSettings,
+        scale: Scale,
+        device: str,
+        predict_batch: int | None = None,
     ) -> None:
+        self.wanted, self.settings, self.device = wanted, settings, device
+        self.predict_batch = predict_batch or PREDICT_BATCH[scale.size]
+        self.rate = RATE[scale.size] if settings.lr is None else settings.lr
+        self.precision = _precision(settings, device)
+        self.skipped_steps = 0
         self.network = network.to(device)
+        self._norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+        self._measure_norms = scale.init == "random"
         self.start = copy.deepcopy(self.network.state_dict())
-        self.wanted, self.settings, self.device, self.predict_batch = wanted, settings, device, predict_batch
+        self.weights = digest_of_state(self.start)
+        on_gpu = device.startswith("cuda")
+        if settings.checkpointing if settings.checkpointing is not None else on_gpu:
+            _use_checkpointing(network)
 
     def fit(self, support: Support) -> None:
         """Train on the support. With several views a clip, each epoch draws one."""
-        self.network.load_state_dict(self.start)
-        generator = torch.Generator().manual_seed(support.seed)
-        _draw_head(self.network, generator)
-        frames = support.frames()
-        labels = torch.from_numpy(support.labels).float().to(self.device)
-        optimiser = torch.optim.Adam(self.network.parameters(), lr=self.settings.lr)
-        scaler = torch.amp.GradScaler(self.device.split(":")[0], enabled=self._dtype() == torch.float16)
-        self.network.train()
-        for _ in range(self.settings.epochs):
-            order = torch.randperm(len(frames), generator=generator)
-            views = torch.randint(len(frames[0]), (len(frames),), generator=generator)
-            for chosen in order.split(self.settings.batch_size):
-                batch = to_batch([frames[i][views[i]] for i in chosen.tolist()], self.wanted, self.device)
-                with self._autocast():
-                    logits = self.network(batch).float()
-                loss = nn.functional.binary_cross_entropy_with_logits(logits, labels[chosen.to(self.device)])
-                optimiser.zero_grad(set_to_none=True)
-                scaler.scale(loss).backward()
-                scaler.step(optimiser)
-                scaler.update()
-        self.network.eval()
+        with torch.random.fork_rng(devices=_cuda_devices(self.device)):
+            torch.manual_seed(support.seed)  # for dropout
+            self._fit(support, torch.Generator().manual_seed(support.seed))
 
     @torch.inference_mode()
     def predict(self, query: Clips) -> Scores:
         """Sigmoid of the logit, averaged over a clip's views, (N,)."""
         frames = query.frames()
         views = [view for clip in frames for view in clip]
-        chances = []
-        for first in range(0, len(views), self.predict_batch):
-            batch = to_batch(views[first : first + self.predict_batch], self.wanted, self.device)
-            with self._autocast():
-                logits = self.network(batch)
-            chances.append(torch.sigmoid(logits.float()).cpu().numpy())
+        chances = [torch.sigmoid(self._logits(batch)).cpu().numpy() for batch in self._batches(views)]
         return np.concatenate(chances).astype(np.float64).reshape(len(frames), -1).mean(axis=1)
 
-    def _dtype(self) -> torch.dtype:
-        """16-bit where the device has it: bfloat16, else float16 with a gradient scaler."""
-        if not self.device.startswith("cuda"):
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    def card(self) -> dict[str, str]:
+        """For the record of a work unit."""
+        facts = {"weights_sha256": self.weights, "lr": f"{self.rate:g}", "precision": self.precision}
+        return {**facts, "skipped_steps": str(self.skipped_steps)} if self.precision == "fp16" else facts
 
-    def _autocast(self) -> torch.autocast:
-        dtype = self._dtype()
-        return torch.autocast(self.device.split(":")[0], dtype=dtype, enabled=dtype != torch.float32)
+    def _fit(self, support: Support, generator: torch.Generator) -> None:
+        settings, frames = self.settings, support.frames()
+        self.network.load_state_dict(self.start)
+        _draw_head(self.network, generator)
+        if self._measure_norms and self._norms:
+            self._measure(frames)
+        labels = torch.from_numpy(support.labels).float().to(self.device)
+        optimiser = _optimiser(settings, self.rate, [p for p in self.network.parameters() if p.requires_grad])
+        steps = max(settings.epochs * -(-len(frames) // settings.batch_size), 1)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_share(step / steps, settings))
+        scaler = torch.amp.GradScaler(self.device.split(":")[0], enabled=self.precision == "fp16")
+        self.skipped_steps = 0
+        self._train_mode()
+        for _ in range(settings.epochs):
+            order = torch.randperm(len(frames), generator=generator)
+            views = torch.randint(len(frames[0]), (len(frames),), generator=generator)
+            for chosen in order.split(settings.batch_size):
+                batch = augmented_batch(
+                    [frames[i][views[i]] for i in chosen.tolist()],
+                    self.wanted,
+                    self.device,
+                    generator,
+                    settings.smallest_crop,
+                    settings.flip,
+                )
+                loss = nn.functional.binary_cross_entropy_with_logits(
+                    self._logits(batch), labels[chosen.to(self.device)]
+                )
+                optimiser.zero_grad(set_to_none=True)
+                scaler.scale(loss).backward()
+                scaler.step(optimiser)
+                self.skipped_steps += _update(scaler)
+                schedule.step()
+        self.network.eval()
+
+    def _logits(self, batch: torch.Tensor) -> torch.Tensor:
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision, torch.float32)
+        with torch.autocast(self.device.split(":")[0], dtype=dtype, enabled=dtype != torch.float32):
+            logits = self.network(batch)
+        return logits.float()
+
+    def _batches(self, views: list[Any]) -> Iterator[torch.Tensor]:
+        for first in range(0, len(views), self.predict_batch):
+            yield to_batch(views[first : first + self.predict_batch], self.wanted, self.device)
+
+    def _train_mode(self) -> None:
+        self.network.train()
+        for norm in self._norms:
+            norm.eval()
+
+    @torch.no_grad()
+    def _measure(self, frames: list[Any]) -> None:
+        """Mean and variance of every batch norm over the support: averages over pairs of clips, of each its first view.
+
+        Pairs, because memory is what runs out at the published size, and a support is always even.
+        """
+        self.network.eval()
+        momenta = [norm.momentum for norm in self._norms]
+        for norm in self._norms:
+            norm.train()
+            norm.reset_running_stats()
+            norm.momentum = None  # averages over all batches
+        for first in range(0, len(frames), 2):
+            self.network(to_batch([clip[0] for clip in frames[first : first + 2]], self.wanted, self.device))
+        for norm, momentum in zip(self._norms, momenta, strict=True):
+            norm.eval()
+            norm.momentum = momentum
+
+
+def rate_share(through: float, settings: FinetuneSettings) -> float:
+    """The rate as a share of `lr`, `through` (0-1) of the training: a linear climb, then constant or half a cosine."""
+    if through < settings.warmup:
+        return max(through / settings.warmup, 0.01)
+    if settings.schedule == "constant":
+        return 1.0
+    left = 1 - (through - settings.warmup) / max(1 - settings.warmup, 1e-9)
+    return 0.5 * (1 - math.cos(math.pi * left))
+
+
+def _optimiser(settings: FinetuneSettings, rate: float, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=settings.weight_decay)
+    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=rate, weight_decay=settings.weight_decay)
+
+
+def _precision(settings: FinetuneSettings, device: str) -> str:
+    if settings.precision != "auto":
+        return settings.precision
+    if not device.startswith("cuda"):
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def _update(scaler: torch.amp.GradScaler) -> int:
+    """Let the scaler adapt; 1 if it had to skip the step, which it shows by a lower scale."""
+    if not scaler.is_enabled():
+        return 0
+    before = scaler.get_scale()
+    scaler.update()
+    return int(scaler.get_scale() < before)
+
+
+def _use_checkpointing(network: nn.Module) -> None:
+    use = getattr(network, "use_checkpointing", None)
+    if use is not None:
+        use()
+
+
+def _cuda_devices(device: str) -> list[int]:
+    return [torch.device(device).index or 0] if device.startswith("cuda") else []
 
 
 def _draw_head(network: nn.Module, generator: torch.Generator) -> None:
@@ -99,3 +277,11 @@ def _draw_head(network: nn.Module, generator: torch.Generator) -> None:
     with torch.no_grad():
         head.weight.copy_(torch.randn(head.weight.shape, generator=generator) * 0.02)
         head.bias.zero_()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw initial weights from a seed and leave the global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

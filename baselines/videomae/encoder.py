@@ -3,36 +3,62 @@
     tiny   64 px, width 192, depth 4: 1.9 M parameters, random initial weights, for CPUs and the demo
     base   224 px, ViT-B: the published network, from its published checkpoint
 Both read 16 frames. The spacing is 2/15 s (tiny) and 2/30 s (base, "stride 2 at 30 fps" in arXiv 2603.12887).
+
+The network is always built from the configuration below. A checkpoint's `config.json` is held against it and decides
+nothing; its tensors go into their places one by one, and what is missing, left over or different is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import re
+from importlib.metadata import version
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
+from packaging.version import Version
 from pydantic import Field
-from safetensors import SafetensorError
 from torch import nn
-from transformers import (
-    VideoMAEConfig,
-    VideoMAEForPreTraining,
-    VideoMAEForVideoClassification,
-    VideoMAEModel,
-)
+from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEForVideoClassification, VideoMAEModel
 from transformers.utils.logging import disable_progress_bar
 
-from baselines.common.weights import videomae_folder
-from benchmark.baseline import BaselineSettings, Input, Scale
+from baselines.common.finetune import seeded
+from baselines.common.weights import State, load_strictly, read_state
+from benchmark.baseline import BaselineSettings, Input, Scale, Size
 from benchmark.data.frames import Sampling
+from benchmark.weights.catalogue import PublishedWeights, catalogue
 from tasks.errors import BadInput
 
 Pool = Literal["mean", "first"]
 Network = TypeVar("Network", bound=nn.Module)
-disable_progress_bar()  # ours tell what takes long; loading four layers does not
+PUBLISHED = {"k400-ssl": "videomae-base", "k400": "videomae-base-finetuned-kinetics"}
+FAULTY_TRANSFORMERS = Version("5.5.4"), Version("5.18")  # from, up to and without: transformers#48675
+FULL = {"q": "query.bias", "v": "value.bias"}
+STAGE_1_AGAIN = "remove its folder, and stage 1 is trained again"
+PARTS = {
+    VideoMAEForPreTraining: "with a decoder and videomae.layernorm",
+    VideoMAEForVideoClassification: "with fc_norm and a classifier",
+}
+# What decides on the function that a network computes; the published files say qkv_bias for qv_bias.
+DECIDING = (
+    *("image_size", "patch_size", "num_channels", "num_frames", "tubelet_size", "hidden_size", "num_hidden_layers"),
+    *("num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob"),
+    *("layer_norm_eps", "qv_bias", "use_mean_pooling", "decoder_num_attention_heads", "decoder_hidden_size"),
+    *("decoder_num_hidden_layers", "decoder_intermediate_size"),
+)
+TINY = {
+    "image_size": 64,
+    "hidden_size": 192,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 3,
+    "intermediate_size": 768,
+    "decoder_hidden_size": 96,
+    "decoder_num_hidden_layers": 1,
+    "decoder_num_attention_heads": 3,
+    "decoder_intermediate_size": 384,
+}
+disable_progress_bar()  # ours tell what takes long; writing four layers does not
 
 
 class VideoMAESettings(BaselineSettings):
@@ -48,42 +74,31 @@ def videomae_input(scale: Scale, place: Literal["last", "centre", "uniform", "se
     return Input(Sampling(frames=16, spacing_s=spacing_s, place=place, size=size))
 
 
+def videomae_weights(scale: Scale) -> PublishedWeights | None:
+    """The published checkpoint that a scale starts from."""
+    return catalogue()[PUBLISHED[scale.init]] if scale.init in PUBLISHED else None
+
+
 def videomae_config(scale: Scale) -> VideoMAEConfig:
-    """For random initial weights. `use_mean_pooling=False` keeps the final layer norm in pre-training."""
-    shape = (
-        {
-            "image_size": 64,
-            "hidden_size": 192,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 3,
-            "intermediate_size": 768,
-            "decoder_hidden_size": 96,
-            "decoder_num_hidden_layers": 1,
-            "decoder_num_attention_heads": 3,
-            "decoder_intermediate_size": 384,
-        }
-        if scale.size == "tiny"
-        else {}
-    )
-    return VideoMAEConfig(num_frames=16, use_mean_pooling=False, attn_implementation="sdpa", **shape)
+    """The network that a scale starts from: of the published ones, only the one fine-tuned on labels pools first.
+
+    `use_mean_pooling=False` keeps the final layer norm in pre-training.
+    """
+    kind = {"use_mean_pooling": True, "num_labels": 400} if scale.init == "k400" else {"use_mean_pooling": False}
+    shape = TINY if scale.size == "tiny" else {}  # ViT-B is the default of transformers
+    return VideoMAEConfig(num_frames=16, attn_implementation="sdpa", **kind, **shape)
 
 
 def pretraining_network(scale: Scale, weights: Path | None, seed: int) -> VideoMAEForPreTraining:
-    """Encoder and decoder, to be trained further.
+    """Encoder and decoder, to be trained further; of the published checkpoints only the self-supervised one has both.
 
     Raises:
-        BadInput: the weights are missing, incomplete, or of a checkpoint without a decoder.
+        BadInput: the weights are missing, incomplete or others.
     """
-    if scale.init == "random":
-        with _seeded(seed):
+    if scale.init not in PUBLISHED:
+        with seeded(seed):
             return VideoMAEForPreTraining(videomae_config(scale))
-    if scale.init == "k400":
-        raise BadInput(
-            "--init k400: the fine-tuned checkpoint has no decoder, so stage 1 would train a random one; use "
-            "--init k400-ssl"
-        )
-    folder = videomae_folder(weights, scale.init)
-    return _checked_load(VideoMAEForPreTraining, folder)
+    return _published(VideoMAEForPreTraining, scale, weights)
 
 
 class Encoder(nn.Module):
@@ -119,29 +134,34 @@ class ClipClassifier(nn.Module):
         logits: torch.Tensor = self.head(self.encoder(batch)).squeeze(-1)
         return logits
 
+    def use_checkpointing(self) -> None:
+        """Recompute each layer's activations in the backward pass."""
+        self.encoder.backbone.activation_checkpointing_enable({"use_reentrant": False})
+
 
 def initial_encoder(scale: Scale, weights: Path | None, seed: int, pool: Pool) -> Encoder:
     """The encoder before any training of ours.
 
     Raises:
-        BadInput: the weights are missing or incomplete.
+        BadInput: the weights are missing, incomplete or others.
     """
     if scale.init == "k400":
-        folder = videomae_folder(weights, scale.init)
-        classifier = _checked_load(VideoMAEForVideoClassification, folder)
+        classifier = _published(VideoMAEForVideoClassification, scale, weights)
         return Encoder(classifier.videomae, classifier.fc_norm, pool)
     return Encoder(pretraining_network(scale, weights, seed).videomae, None, pool)
 
 
 def stage1_encoder(checkpoint: Path, pool: Pool) -> Encoder:
-    """The encoder of a checkpoint that `pretrain` wrote; its decoder is dropped."""
-    return Encoder(_checked_load(VideoMAEForPreTraining, checkpoint).videomae, None, pool)
+    """The encoder of a checkpoint that `pretrain` wrote, of either size; its decoder is dropped.
 
-
-def use_checkpointing(encoder: Encoder, device: str) -> None:
-    """Trade arithmetic for memory on a GPU, as the paper does; on a CPU memory is not what runs out."""
-    if device.startswith("cuda"):
-        encoder.backbone.activation_checkpointing_enable({"use_reentrant": False})
+    Raises:
+        BadInput: the checkpoint is damaged or is none of ours.
+    """
+    described = _read_config(checkpoint / "config.json", STAGE_1_AGAIN)
+    size: Size = "tiny" if described.get("hidden_size") == TINY["hidden_size"] else "base"
+    config = videomae_config(Scale(size, "random", 0.0))
+    weights = checkpoint / "model.safetensors"
+    return Encoder(_checked_load(VideoMAEForPreTraining, config, weights, STAGE_1_AGAIN).videomae, None, pool)
 
 
 def encoder_flop(scale: Scale, tokens: int | None = None) -> float:
@@ -161,47 +181,88 @@ def transformer_flop(tokens: int, width: int, inner: int, depth: int) -> float:
     return depth * 2.0 * tokens * (4 * width**2 + 2 * tokens * width + 2 * width * inner)
 
 
-def _checked_load(model: type[Network], folder: Path) -> Network:
-    """Load every weight or none: transformers would fill a hole with random numbers and only warn.
+def _published(model: type[Network], scale: Scale, weights: Path | None) -> Network:
+    name = PUBLISHED[scale.init]
+    if weights is None:
+        raise BadInput(f"--init {scale.init}: the weights of {name} are not given; name their folder by --weights")
+    return _checked_load(model, videomae_config(scale), weights, f"fetch the published files of {name} again")
+
+
+def _checked_load(model: type[Network], config: VideoMAEConfig, weights: Path, remedy: str) -> Network:
+    """Load every tensor or none: transformers would fill a hole with random numbers and only warn.
+
+    Args:
+        model: its class in transformers.
+        config: what is built; the `config.json` beside the weights must say the same.
+        weights: `model.safetensors`, the only file whose tensors are read.
+        remedy: the end of the sentence.
 
     Raises:
-        BadInput: keys are missing, left over or of another shape, or all query biases are zero, which is what a
-            transformers release with the bias fault (#48675) makes of a sound file.
+        BadInput: tensors are missing, left over, of another shape or type, not finite, or the query biases are lost.
     """
-    try:
-        network, report = model.from_pretrained(  # type: ignore[attr-defined]
-            folder,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported below, by name
-            attn_implementation="sdpa",
-            weights_only=True,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise BadInput(
-            f"{folder}: cannot be loaded as a VideoMAE checkpoint ({' '.join(str(error).split())[:200]}); "
-            "download it again"
-        ) from error
-    for what, keys in (
-        ("missing", report["missing_keys"]),
-        ("left over", report["unexpected_keys"]),
-        ("of another shape", report["mismatched_keys"]),
-    ):
-        if keys:
-            names = sorted(str(key) for key in keys)
+    _refuse_faulty_transformers(version("transformers"))
+    _check_config(weights.parent / "config.json", model, config, remedy)
+    state = _in_todays_names(read_state(weights, remedy=remedy), weights, remedy)
+    inexact = sorted(name for name, tensor in state.items() if tensor.dtype != torch.float32)
+    if inexact:
+        raise BadInput(f"{weights}: {inexact[0]} is {state[inexact[0]].dtype}, float32 is published; {remedy}")
+    with torch.device("meta"):  # draws no initial weights: all are replaced
+        network = model(config)
+    network.to_empty(device="cpu")
+    load_strictly(network, state, weights, remedy=remedy)
+    for kind in ("query", "value"):
+        if not any(tensor.any() for name, tensor in state.items() if name.endswith(f"{kind}.bias")):
             raise BadInput(
-                f"{folder}: {len(names)} weights are {what} (first: {names[0]}); download the checkpoint again"
+                f"{weights}: every {kind} bias is zero, as transformers 5.5.4 to 5.17 leave a sound file; {remedy} "
+                "(with transformers >= 5.18)"
             )
-    biases = [value for name, value in network.state_dict().items() if name.endswith(("query.bias", "q_bias"))]
-    if biases and not any(value.any() for value in biases):
-        raise BadInput(f"{folder}: every query bias is zero after loading; install transformers >= 5.18")
-    network.eval()
-    return network
+    return network.eval()
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights from a seed and leave the global generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
+def _in_todays_names(state: State, path: Path, remedy: str) -> State:
+    """Published files say `q_bias` and `v_bias`, as transformers 4 did and 5.23 does; between, it said `query.bias`."""
+    renamed: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        today = re.sub(r"(?<=\.attention\.attention\.)([qv])_bias$", lambda found: FULL[found[1]], name)
+        if today in renamed:
+            raise BadInput(f"{path}: {today} is there twice, under its old and its new name; {remedy}")
+        renamed[today] = tensor
+    return renamed
+
+
+def _read_config(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path}: is no JSON ({' '.join(str(error).split())[:120]}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: holds no settings by name; {remedy}")
+    return content
+
+
+def _check_config(path: Path, model: type[nn.Module], wanted: VideoMAEConfig, remedy: str) -> None:
+    """Refuse a `config.json` that describes another network than `wanted`, or asks for code of its own."""
+    described = _read_config(path, remedy)
+    if "auto_map" in described:
+        raise BadInput(f"{path}: auto_map asks for code from elsewhere, and none was run; {remedy}")
+    for key, right in (("model_type", "videomae"), ("architectures", [model.__name__])):
+        if described.get(key, right) != right:
+            found = f"{key} is {str(described[key])[:80]}"
+            raise BadInput(f"{path}: {found}; wanted is a {model.__name__}, {PARTS[model]}; {remedy}")
+    default = VideoMAEConfig()
+    for key in DECIDING:
+        published = described.get("qkv_bias" if key == "qv_bias" and key not in described else key)
+        found = getattr(default, key) if published is None else published
+        if found != getattr(wanted, key):
+            raise BadInput(f"{path}: {key} is {repr(found)[:80]} and must be {getattr(wanted, key)!r}; {remedy}")
+
+
+def _refuse_faulty_transformers(installed: str) -> None:
+    first, after = FAULTY_TRANSFORMERS
+    if first <= Version(installed) < after:
+        raise BadInput(
+            f"transformers {installed} loads VideoMAE's published weights with all query biases at zero; install "
+            f"transformers >= {after} (`make setup`)"
+        )

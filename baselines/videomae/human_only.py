@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from baselines.common.finetune import FineTuner, FinetuneSettings
-from baselines.common.weights import digest_of_state
+from pathlib import Path
+
+from baselines.common.finetune import FineTuned, FinetuneSettings
 from baselines.videomae.encoder import (
     ClipClassifier,
     VideoMAESettings,
     encoder_flop,
     initial_encoder,
-    use_checkpointing,
     videomae_input,
+    videomae_weights,
 )
-from benchmark.baseline import Context, Scale, Scores
-from benchmark.data.dataset import Clips, Support
+from benchmark.baseline import Scale
 from benchmark.registry import register
+from benchmark.weights.catalogue import PublishedWeights
 
 
 class HumanOnlySettings(VideoMAESettings, FinetuneSettings):
@@ -22,33 +23,25 @@ class HumanOnlySettings(VideoMAESettings, FinetuneSettings):
 
 
 @register("human_only")
-class HumanOnly:
+class HumanOnly(FineTuned):
     """VideoMAE fine-tuned on the support alone, without the rodents (the paper's Base row)."""
 
     Settings = HumanOnlySettings
-    network = True
+    inits = ("k400-ssl", "k400")
 
     def __init__(self, settings: HumanOnlySettings, scale: Scale) -> None:
-        self.settings, self.scale = settings, scale
+        super().__init__(settings, scale)
         self.input = videomae_input(scale, settings.place)
 
-    def setup(self, context: Context) -> None:
-        encoder = initial_encoder(self.scale, context.weights, context.seed, self.settings.pool)
-        use_checkpointing(encoder, context.device)
-        self.weights = digest_of_state(encoder.state_dict())
-        self.tuner = FineTuner(ClipClassifier(encoder), self.input, self.settings, context.device)
+    @property
+    def published(self) -> PublishedWeights | None:
+        return videomae_weights(self.scale)
 
-    def fit(self, support: Support) -> None:
-        self.tuner.fit(support)
-
-    def predict(self, query: Clips) -> Scores:
-        return self.tuner.predict(query)
+    def build(self, weights: Path | None, seed: int) -> ClipClassifier:
+        return ClipClassifier(initial_encoder(self.scale, weights, seed, self.settings.pool))
 
     def card(self) -> dict[str, str]:
-        return {"pool": self.settings.pool, "place": self.settings.place, "weights_sha256": self.weights}
+        return {"pool": self.settings.pool, "place": self.settings.place, **super().card()}
 
-    def setup_flop(self, stage1_clips: int) -> float:
-        return 0.0
-
-    def episode_flop(self, support: int, query: int) -> float:
-        return (3 * self.settings.epochs * support + query) * encoder_flop(self.scale)
+    def forward_flop(self) -> float:
+        return encoder_flop(self.scale)

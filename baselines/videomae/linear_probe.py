@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baselines.common.linear import LinearClassifier
 from baselines.common.weights import digest_of_state
-from baselines.videomae.encoder import VideoMAESettings, encoder_flop, initial_encoder, videomae_input
+from baselines.videomae.encoder import (
+    Encoder,
+    VideoMAESettings,
+    encoder_flop,
+    initial_encoder,
+    videomae_input,
+    videomae_weights,
+)
 from baselines.videomae.frozen import FrozenEncoder
 from benchmark.baseline import Context, Scale, Scores
 from benchmark.data.dataset import Clips, Support
 from benchmark.registry import register
+from benchmark.weights.catalogue import PublishedWeights
 
 
 @register("linear_probe")
@@ -21,14 +30,21 @@ class LinearProbe:
     """VideoMAE frozen at its initial weights, with a logistic regression fitted on the support."""
 
     Settings = VideoMAESettings
-    network = True
+    inits = ("k400-ssl", "k400")
 
     def __init__(self, settings: VideoMAESettings, scale: Scale) -> None:
         self.settings, self.scale = settings, scale
         self.input = videomae_input(scale, settings.place)
 
+    @property
+    def published(self) -> PublishedWeights | None:
+        return videomae_weights(self.scale)
+
+    def build(self, weights: Path | None, seed: int) -> Encoder:
+        return initial_encoder(self.scale, weights, seed, self.settings.pool)
+
     def setup(self, context: Context) -> None:
-        encoder = initial_encoder(self.scale, context.weights, context.seed, self.settings.pool)
+        encoder = self.build(context.weights, context.seed)
         self.weights = digest_of_state(encoder.state_dict())
         self.frozen = FrozenEncoder(encoder, self.weights, self.input, context.device, context.threads)
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.common.finetune import FineTuner, FinetuneSettings
+from transformers import VideoMAEForPreTraining
+
+from baselines.common.finetune import FineTuned, FinetuneSettings
 from baselines.videomae.encoder import (
     ClipClassifier,
     encoder_flop,
+    pretraining_network,
     stage1_encoder,
-    use_checkpointing,
     videomae_input,
+    videomae_weights,
 )
 from baselines.videomae.pretrain import Checkpoint, Stage1Settings, pretrain, stage1_flop, stage1_input
-from benchmark.baseline import Context, Scale, Scores
-from benchmark.data.dataset import Clips, PretrainClips, Support
+from benchmark.baseline import Context, Scale
+from benchmark.data.dataset import PretrainClips
 from benchmark.registry import register
+from benchmark.weights.catalogue import PublishedWeights
 
 
 class CrossSpeciesSettings(Stage1Settings, FinetuneSettings):
@@ -23,39 +27,42 @@ class CrossSpeciesSettings(Stage1Settings, FinetuneSettings):
 
 
 @register("xspecies_videomae")
-class CrossSpeciesVideoMAE:
+class CrossSpeciesVideoMAE(FineTuned):
     """VideoMAE pre-trained on rodents and humans (tube masks, ratio 0.3), then fine-tuned on the support."""
 
     Settings = CrossSpeciesSettings
-    network = True
+    inits = ("k400-ssl",)  # the checkpoint fine-tuned on labels has no decoder, and stage 1 would train a random one
 
     def __init__(self, settings: CrossSpeciesSettings, scale: Scale) -> None:
-        self.settings, self.scale = settings, scale
+        super().__init__(settings, scale)
         self.input = videomae_input(scale, settings.place)
 
+    @property
+    def published(self) -> PublishedWeights | None:
+        return videomae_weights(self.scale)
+
+    def build(self, weights: Path | None, seed: int) -> VideoMAEForPreTraining:
+        """Encoder and decoder, before stage 1."""
+        return pretraining_network(self.scale, weights, seed)
+
     def setup(self, context: Context) -> None:
+        """Stage 1, or its checkpoint from the cache; then the encoder alone."""
         self.context = context
         self.pretrain(context.pretraining(stage1_input(self.scale).sampling))
         encoder = stage1_encoder(self.checkpoint.folder, self.settings.pool)
-        use_checkpointing(encoder, context.device)
-        self.tuner = FineTuner(ClipClassifier(encoder), self.input, self.settings, context.device)
+        self._tune(ClipClassifier(encoder), context.device)
 
     def pretrain(self, sources: PretrainClips) -> Path:
         self.checkpoint: Checkpoint = pretrain(self.settings, self.scale, self.context, sources)
         return self.checkpoint.folder
 
-    def fit(self, support: Support) -> None:
-        self.tuner.fit(support)
-
-    def predict(self, query: Clips) -> Scores:
-        return self.tuner.predict(query)
-
     def card(self) -> dict[str, str]:
         settings = self.settings
-        return {"pool": settings.pool, "place": settings.place, "weights_sha256": self.checkpoint.weights}
+        own = {"pool": settings.pool, "place": settings.place, "weights_sha256": self.checkpoint.weights}
+        return {**super().card(), **own}
 
     def setup_flop(self, stage1_clips: int) -> float:
         return stage1_flop(self.settings, self.scale, stage1_clips)
 
-    def episode_flop(self, support: int, query: int) -> float:
-        return (3 * self.settings.epochs * support + query) * encoder_flop(self.scale)
+    def forward_flop(self) -> float:
+        return encoder_flop(self.scale)

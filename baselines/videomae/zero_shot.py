@@ -7,18 +7,27 @@ head=rodent-prototype  nearest class mean of rodent seizure and normal clips: th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from transformers import VideoMAEForPreTraining
 
-from baselines.videomae.encoder import encoder_flop, stage1_encoder, videomae_input
+from baselines.videomae.encoder import (
+    encoder_flop,
+    pretraining_network,
+    stage1_encoder,
+    videomae_input,
+    videomae_weights,
+)
 from baselines.videomae.frozen import FrozenEncoder
 from baselines.videomae.pretrain import Stage1Settings, pretrained, stage1_flop
 from benchmark.baseline import Context, Scale, Scores
 from benchmark.data.dataset import Clips, Support, seed_of
 from benchmark.registry import register
+from benchmark.weights.catalogue import PublishedWeights
 from tasks.errors import BadInput
 
 
@@ -34,11 +43,19 @@ class ZeroShot:
     """The stage-1 encoder without any human label: random heads, or rodent class means."""
 
     Settings = ZeroShotSettings
-    network = True
+    inits = ("k400-ssl",)
 
     def __init__(self, settings: ZeroShotSettings, scale: Scale) -> None:
         self.settings, self.scale = settings, scale
         self.input = videomae_input(scale, settings.place)
+
+    @property
+    def published(self) -> PublishedWeights | None:
+        return videomae_weights(self.scale)
+
+    def build(self, weights: Path | None, seed: int) -> VideoMAEForPreTraining:
+        """Encoder and decoder, before stage 1."""
+        return pretraining_network(self.scale, weights, seed)
 
     def setup(self, context: Context) -> None:
         """Stage 1, then the heads or the rodents' class means."""

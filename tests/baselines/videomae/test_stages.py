@@ -102,8 +102,8 @@ def test_loss_is_the_squared_error_on_masked_patches_alone(context, data):
 def test_fine_tuning_fits_its_support_and_starts_afresh_each_time(data, device):
     wanted = videomae_input(TINY, "last")
     data.decode_pool(wanted.sampling, 1, QUIET)
-    settings = FinetuneSettings(epochs=40, lr=1e-3)
-    tuner = FineTuner(ClipClassifier(initial_encoder(TINY, None, 0, "mean")), wanted, settings, device)
+    settings = FinetuneSettings(epochs=40, lr=1e-3, smallest_crop=1, flip=False)
+    tuner = FineTuner(ClipClassifier(initial_encoder(TINY, None, 0, "mean")), wanted, settings, TINY, device)
     before = {name: value.clone() for name, value in tuner.start.items()}
     for episode in draw_episodes(data.pool, data.protocol, 2, 0):
         support = data.support(episode, wanted.sampling)
@@ -120,7 +120,9 @@ def test_evaluation_batch_size_changes_scores_by_less_than_1e_5(data):
     data.decode_pool(wanted.sampling, 1, QUIET)
     network = ClipClassifier(initial_encoder(TINY, None, 0, "mean"))
     query = data.query(draw_episodes(data.pool, data.protocol, 2, 0)[0], wanted.sampling)
-    by_size = [FineTuner(network, wanted, FinetuneSettings(epochs=0), "cpu", n).predict(query) for n in (1, 5, 64)]
+    by_size = [
+        FineTuner(network, wanted, FinetuneSettings(epochs=0), TINY, "cpu", n).predict(query) for n in (1, 5, 64)
+    ]
     assert by_size[0].shape == (len(query),)
     np.testing.assert_allclose(by_size[0], by_size[1], atol=1e-5)
     np.testing.assert_allclose(by_size[0], by_size[2], atol=1e-5)
@@ -132,5 +134,5 @@ def test_gpu_scores_agree_with_the_cpu_within_the_stated_tolerance(data):
     data.decode_pool(wanted.sampling, 1, QUIET)
     network = ClipClassifier(initial_encoder(TINY, None, 0, "mean"))
     query = data.query(draw_episodes(data.pool, data.protocol, 2, 0)[0], wanted.sampling)
-    on_cpu, on_gpu = (FineTuner(network, wanted, FinetuneSettings(), d).predict(query) for d in ("cpu", "cuda"))
+    on_cpu, on_gpu = (FineTuner(network, wanted, FinetuneSettings(), TINY, d).predict(query) for d in ("cpu", "cuda"))
     np.testing.assert_allclose(on_cpu, on_gpu, atol=2e-2)  # bfloat16 keeps 8 bits
