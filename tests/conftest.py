@@ -94,6 +94,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of the tests' own; also for the processes they start."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["SEIZURE_BENCH_CACHE"] = str(folder)
+    os.environ["HF_HUB_CACHE"] = str(folder / "hub")  # nobody's own checkpoints
     os.environ.pop("SEIZURE_BENCH_WEIGHTS", None)
     return folder
 

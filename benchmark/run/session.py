@@ -19,7 +19,7 @@ from benchmark.run.execute import Machine, Outcome, execute, in_time
 from benchmark.run.plan import Method, Policy, Wanted, estimate_seconds, plan_methods, plan_units, select
 from benchmark.run.records import RunFolder
 from benchmark.run.units import DataCard, RunCard, WorkUnit
-from benchmark.weights.catalogue import weights_folder
+from benchmark.weights.catalogue import WEIGHTS_VARIABLE, any_at_hand, weights_folder
 from protocols.episodes import Episode, draw_episodes
 from protocols.spec import load_protocol
 from tasks.errors import BadInput
@@ -160,7 +160,8 @@ def _size(request: Request, weights: Path) -> tuple[Size, list[str]]:
         return request.size, []
     if request.data is None:
         return "tiny", []
-    if weights.is_dir() or (request.init and request.init != "random"):
+    named = request.weights or os.environ.get(WEIGHTS_VARIABLE) or (request.init and request.init != "random")
+    if named or any_at_hand(weights):
         return "base", []
     return "tiny", [
         "No published weights at hand (--weights DIR, SEIZURE_BENCH_WEIGHTS or `seizure-bench weights fetch`): "

@@ -102,6 +102,11 @@ def weights_folder(asked: Path | None, cache_folder: Path) -> Path:
     return named
 
 
+def any_at_hand(folder: Path) -> bool:
+    """Whether some published checkpoint is on this machine, whole."""
+    return any(find(weights, folder) for weights in catalogue().values())
+
+
 def find(weights: PublishedWeights, folder: Path) -> tuple[Path, ...] | None:
     """The checkpoint's files, in the catalogue's order, from the first place that has them all."""
     return next((files for files in _places(weights, folder) if all(file.is_file() for file in files)), None)

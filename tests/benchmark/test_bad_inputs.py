@@ -103,15 +103,22 @@ FLAGS = {
 }
 
 WEIGHTS = {
-    "base without weights": Case(BASE, "--size base needs the weights of MCG-NJU/videomae-base", "--weights DIR"),
+    "base without weights": Case(
+        BASE, "weights/videomae-base/model.safetensors: missing", "seizure-bench weights fetch videomae-base"
+    ),
     "folder without the checkpoint": Case(
-        f"{BASE} --weights small", "small/videomae-base/config.json is missing", "download"
+        f"{BASE} --weights small",
+        "small/videomae-base/model.safetensors: missing (videomae-base: Kinetics-400, self-supervised; CC-BY-NC 4.0)",
+        "put https://huggingface.co/MCG-NJU/videomae-base/resolve/main/model.safetensors there",
     ),
     "checkpoint without its tensors": Case(
         f"{BASE} --weights w",
-        "w/videomae-base: cannot be loaded",
-        "no file named model.safetensors",
+        "w/videomae-base/model.safetensors: missing",
+        "or ask for --init random",
         put("w/videomae-base/config.json", "{}"),
+    ),
+    "initial weights of another method": Case(
+        f"{BASE} --init imagenet", "--init imagenet: human_only has no such initial weights", "it knows k400-ssl, k400"
     ),
 }
 
@@ -326,7 +333,7 @@ def test_stage_1_without_a_recording_is_refused(assert_refused):
 
 
 def test_pickled_weights_are_not_executed(here, short_task):
-    for name, content in (("config.json", b"{}"), ("pytorch_model.bin", pickle.dumps(Opens(), protocol=2))):
+    for name, content in (("config.json", b"{}"), ("model.safetensors", pickle.dumps(Opens(), protocol=2))):
         put(f"w/videomae-base/{name}", content)(here)
     code = run_cli(f"{BASE} --weights w".format(data="small", task=short_task, out="out"))
     assert code == 2

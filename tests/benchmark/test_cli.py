@@ -169,7 +169,7 @@ def test_leaderboard_without_any_run_still_shows_the_paper(say):
 
 def test_notices_go_to_stderr_and_quiet_says_nothing_there(say):
     loud = say(RUN.replace(" --quiet", "").replace("--size tiny", ""))
-    assert "No published weights given" in loud[2]
+    assert "No published weights at hand" in loud[2]
     assert "No published weights" not in loud[1]
     assert say(RUN + " --policy always")[2] == ""
 

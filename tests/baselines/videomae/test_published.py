@@ -152,9 +152,9 @@ SIZES = [(320, 240), (240, 426), (427, 241), (241, 427), (225, 224), (160, 120),
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_pixels_of_noise_are_those_of_the_published_preprocessor(tmp_path, processor, width, height):
-    """To one step; torchvision, which rounds after each direction, is two away from PIL once in 100 000 values."""
+    """The same as torchvision's; from PIL's, which rounds otherwise, one step away, two once in 100 000 values."""
     found = differences(write_noise(tmp_path / "noise.mkv", width, height), [0.0, 0.1, 0.3], processor)
-    assert found.max() <= (1.001 if isinstance(processor, VideoMAEImageProcessorPil) else 2.001)
+    assert found.max() <= (2.001 if isinstance(processor, VideoMAEImageProcessorPil) else 0.001)
     assert (found > 1.001).double().mean() <= 5e-5
 
 

@@ -57,7 +57,7 @@ def test_plain_bilinear_aliases_and_antialias_does_not() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(sides, sides, st.integers(4, 40), st.integers(0, 12))
-def test_the_cut_of_an_antialiased_frame_is_a_piece_of_the_whole_scaled_by_pil(
+def test_an_antialiased_frame_is_the_one_that_pil_gives_within_one_step(
     height: int, width: int, size: int, spare: int
 ) -> None:
     frame, short = noise(height, width), size + spare
