@@ -80,9 +80,9 @@ def digest_of_state(state: State) -> str:
     """Hex sha256 of a state dict: names, types, shapes and bytes."""
     total = hashlib.sha256()
     for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
+        tensor = state[name].detach().cpu()
         total.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        total.update(tensor.view(torch.uint8).numpy().tobytes() if tensor.ndim else bytes(tensor.numpy().tobytes()))
+        total.update(tensor.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 
 
@@ -99,4 +99,5 @@ def _what(path: Path, error: Exception) -> str:
         return str(unreadable.strerror)
     if head.startswith((b"<!doctype", b"<html")):
         return "it is an HTML page"
-    return " ".join(str(error).split())[:160]
+    words = " ".join(str(error).split())
+    return words[max(words.find("Unsupported"), 0) :][:160]  # torch's advice, which comes first, would run the code
