@@ -5,7 +5,7 @@
     FineTuner          puts a network back to its start, trains it on a support, scores a query
 
 The paper (arXiv 2603.12887) gives 20 epochs, BCE and 16-bit with gradient checkpointing; no rate, batch size or
-augmentation. Where those come from: docs/methods.md, "Fine-tuning".
+augmentation. Where those come from: docs/methods/README.md, "Fine-tuning".
 
 Batch-norm statistics never move: 4 to 8 clips would destroy the published ones. Random initial weights have none, so
 theirs are measured once on the support before training, and then stay as well.
@@ -39,7 +39,7 @@ class FinetuneSettings(BaselineSettings):
     """How a network learns from the support."""
 
     epochs: int = Field(default=20, ge=0, le=10_000)
-    lr: float | None = Field(default=None, gt=0, le=1, description="default: by size, docs/methods.md")
+    lr: float | None = Field(default=None, gt=0, le=1, description="default: by size, docs/methods/README.md")
     batch_size: int = Field(default=2, ge=1, le=1024)
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: float = Field(default=0.0, ge=0, le=10)

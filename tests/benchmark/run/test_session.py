@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmark.baseline import BaselineSettings, Scale
@@ -264,3 +265,18 @@ def test_one_unreadable_run_is_named_and_costs_no_other(ask, machine, tmp_path):
     assert [row.run for row in rows] == ["good"]
     assert len(said) == 1
     assert "bad" in said[0]
+
+
+def test_develop_patients_are_asked_about_only_by_name_and_then_every_row_says_so(ask, machine, data_set, tmp_path):
+    copy = shutil.copytree(data_set, tmp_path / "split")
+    table = pd.read_csv(copy / "recordings.tsv", sep="\t", dtype=str, keep_default_na=False)
+    table["split"] = ["evaluate" if s == "p3" else "develop" if s[0] == "p" else "pretrain" for s in table["subject_id"]]
+    table.to_csv(copy / "recordings.tsv", sep="\t", index=False)
+    asked = {"data": copy, "models": ("chance",), "shots": (1,)}
+    session = ask(**asked, split="develop")
+    assert set(session.data.pool["subject_id"]) == {"p0", "p1", "p2"}
+    run_session(session, machine, "only-missing", QUIET)
+    assert [row.data for row in board_rows([session.folder.path])] == ["split (develop patients)"]
+    with pytest.raises(BadInput, match="another run"):
+        run_session(ask(**asked, protocol="paper"), machine, "only-missing", QUIET)
+    assert set(ask(**asked, protocol="paper").data.pool["subject_id"]) == {"p3"}
