@@ -36,7 +36,7 @@ INPUTS = {
     "m": published_input(16, 5, (224, 256), "pytorchvideo", mean=(0.45,) * 3, std=(0.225,) * 3),
     "s": published_input(13, 6, (160, 182), "pytorchvideo", mean=(0.45,) * 3, std=(0.225,) * 3),
 }
-TINY_WIDTH = 512
+TINY_WIDTH = 256
 
 
 class X3dSettings(ConvSettings):
@@ -71,7 +71,7 @@ class X3D(ConvNet):
                 input_clip_length=TINY_FRAMES,
                 input_crop_size=TINY_SIZE,
                 width_factor=1.0,
-                depth_factor=1.0,
+                depth_factor=0.5,
                 head_dim_out=TINY_WIDTH,
                 **features,
             )

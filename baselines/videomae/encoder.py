@@ -1,6 +1,6 @@
 """The VideoMAE encoder at both sizes: its configuration, its weights, its input and one feature a clip.
 
-    tiny   64 px, width 192, depth 4: 1.9 M parameters, random initial weights, for CPUs and the demo
+    tiny   64 px, width 192, depth 4: 2.1 M parameters, random initial weights, for CPUs and the demo
     base   224 px, ViT-B: the published network, from its published checkpoint
 Both read 16 frames. The spacing is 2/15 s (tiny) and 2/30 s (base, "stride 2 at 30 fps" in arXiv 2603.12887).
 
