@@ -1,6 +1,6 @@
 """CNN + LSTM: a ResNet-18 from ImageNet reads each frame, a bidirectional LSTM reads the sequence.
 
-frames -> ResNet-18 (He et al. 2016, torchvision) -> 512 numbers a frame -> LSTM, 128 units each way -> last state of each
+frames -> ResNet-18 (He et al. 2016, torchvision) -> 512 numbers a frame -> LSTM, 128 units each way -> its last states
 
 The ResNet alone is published. The LSTM is new in every case, drawn from the run's seed, and so an `imagenet` row of
 this method is partly untrained. 16 frames at a spacing of 2/30 s, as VideoMAE at base.

@@ -270,7 +270,9 @@ def test_one_unreadable_run_is_named_and_costs_no_other(ask, machine, tmp_path):
 def test_develop_patients_are_asked_about_only_by_name_and_then_every_row_says_so(ask, machine, data_set, tmp_path):
     copy = shutil.copytree(data_set, tmp_path / "split")
     table = pd.read_csv(copy / "recordings.tsv", sep="\t", dtype=str, keep_default_na=False)
-    table["split"] = ["evaluate" if s == "p3" else "develop" if s[0] == "p" else "pretrain" for s in table["subject_id"]]
+    table["split"] = [
+        "evaluate" if s == "p3" else "develop" if s[0] == "p" else "pretrain" for s in table["subject_id"]
+    ]
     table.to_csv(copy / "recordings.tsv", sep="\t", index=False)
     asked = {"data": copy, "models": ("chance",), "shots": (1,)}
     session = ask(**asked, split="develop")
