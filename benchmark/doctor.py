@@ -252,7 +252,11 @@ def _weights_check(entry: PublishedWeights, asked: Path | None) -> Callable[[], 
             )
         if held.state == "damaged":
             raise BadInput(held.fault)
-        hashed = "hash intact" if all(file.sha256 for file in entry.files) else "whole; no hash is published"
+        hashed = (
+            "hash intact"
+            if all(file.sha256 for file in entry.files)
+            else "whole, as far as can be told without a published hash"
+        )
         method = next((name for name in entry.methods if name in registry.entries()), None)
         if method is None:
             return Finding(what, "ok", f"{held.path}: {hashed}; no method here starts from it")

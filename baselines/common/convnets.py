@@ -24,7 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from baselines.common.finetune import FineTuned, FinetuneSettings, seeded
+from baselines.common.finetune import FineTuned, FinetuneSettings, batch_shape, seeded
 from baselines.common.weights import load_strictly, read_state
 from benchmark.baseline import Input, Scale
 from benchmark.data.frames import Sampling
@@ -102,10 +102,6 @@ class ConvNet(FineTuned):
             self.load(network, weights)
         return network.eval()
 
-    def forward_flop(self) -> float:
-        """FLOP of one view, counted operation by operation on a network without memory."""
-        return self._flop
-
     def card(self) -> dict[str, str]:
         """Place and variant, besides what every fine-tuned network says."""
         return {**self.settings.model_dump(include={"variant", "place"}), **super().card()}
@@ -149,12 +145,6 @@ def published_input(
 ) -> Input:
     """As model zoos state it: frames x stride at 30 frames a second; the centre square, and the short side it is of."""
     return Input(Sampling(frames, stride / 30, "last", *sizes, rule), mean, std, layout)
-
-
-def batch_shape(wanted: Input) -> tuple[int, ...]:
-    """The shape of a batch of one clip."""
-    frames, side = wanted.sampling.frames or 1, wanted.sampling.size
-    return (1, 3, frames, side, side) if wanted.layout == "CTHW" else (1, frames, 3, side, side)
 
 
 def fill(network: nn.Module, path: Path, under: str | None, dropped: Collection[str]) -> None:

@@ -17,6 +17,8 @@ import copy
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +27,7 @@ import torch
 from pydantic import Field
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.common.batches import augmented_batch, to_batch
 from baselines.common.weights import digest_of_state
@@ -60,8 +63,8 @@ class FineTuned:
     `head`, drawn anew for each episode, and may have a method `use_checkpointing()`.
     """
 
-    Settings: ClassVar[type[FinetuneSettings]]
-    inits: ClassVar[tuple[Init, ...]]
+    Settings: ClassVar[type[FinetuneSettings]] = FinetuneSettings
+    inits: ClassVar[tuple[Init, ...]] = ("random",)
     input: Input
 
     def __init__(self, settings: Any, scale: Scale) -> None:
@@ -92,8 +95,15 @@ class FineTuned:
         return 0.0
 
     def forward_flop(self) -> float:
-        """FLOP of one forward pass of one view."""
-        raise NotImplementedError
+        """FLOP of one forward pass of one view, counted operation by operation on a network without memory."""
+        return self._flop
+
+    @cached_property
+    def _flop(self) -> float:
+        unloaded = type(self)(self.settings, replace(self.scale, init="random"))
+        with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+            unloaded.build(None, 0).eval()(torch.empty(batch_shape(self.input)))
+        return float(counter.get_total_flops())
 
     def episode_flop(self, support: int, query: int) -> float:
         """A training step is three forward passes."""
@@ -155,7 +165,7 @@ class FineTuner:
 
     def card(self) -> dict[str, str]:
         """For the record of a work unit."""
-        facts = {"weights_sha256": self.weights, "lr": f"{self.rate:g}", "precision": self.precision}
+        facts = {"start_sha256": self.weights, "lr": f"{self.rate:g}", "precision": self.precision}
         return {**facts, "skipped_steps": str(self.skipped_steps)} if self.precision == "fp16" else facts
 
     def _fit(self, support: Support, generator: torch.Generator) -> None:
@@ -189,8 +199,10 @@ class FineTuner:
                 optimiser.zero_grad(set_to_none=True)
                 scaler.scale(loss).backward()
                 scaler.step(optimiser)
-                self.skipped_steps += _update(scaler)
-                schedule.step()
+                skipped = _update(scaler)
+                self.skipped_steps += skipped
+                if not skipped:
+                    schedule.step()
         self.network.eval()
 
     def _logits(self, batch: torch.Tensor) -> torch.Tensor:
@@ -227,6 +239,12 @@ class FineTuner:
             norm.momentum = momentum
 
 
+def batch_shape(wanted: Input) -> tuple[int, ...]:
+    """The shape of a batch of one clip."""
+    frames, side = wanted.sampling.frames or 1, wanted.sampling.size
+    return (1, 3, frames, side, side) if wanted.layout == "CTHW" else (1, frames, 3, side, side)
+
+
 def rate_share(through: float, settings: FinetuneSettings) -> float:
     """The rate as a share of `lr`, `through` (0-1) of the training: a linear climb, then constant or half a cosine."""
     if through < settings.warmup:
@@ -249,7 +267,7 @@ def _precision(settings: FinetuneSettings, device: str) -> str:
         return settings.precision
     if not device.startswith("cuda"):
         return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
 def _update(scaler: torch.amp.GradScaler) -> int:

@@ -21,7 +21,7 @@ from torch import nn
 from tasks.errors import BadInput
 
 State = Mapping[str, torch.Tensor]
-FETCH_AGAIN = "fetch the published file again"
+FETCH_AGAIN = "remove it and fetch the published file (`seizure-bench weights fetch`)"
 _CUT_OR_OTHER = (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
 _UNREADABLE = (*_CUT_OR_OTHER, UnpicklingError, SafetensorError)
 
@@ -100,4 +100,6 @@ def _what(path: Path, error: Exception) -> str:
     if head.startswith((b"<!doctype", b"<html")):
         return "it is an HTML page"
     words = " ".join(str(error).split())
-    return words[max(words.find("Unsupported"), 0) :][:160]  # torch's advice, which comes first, would run the code
+    if "weights_only" in words:  # torch goes on to advise how the code could be run
+        return "it is no plain file of tensors, or asks for code to be run"
+    return words[:160]

@@ -185,7 +185,12 @@ def _published(model: type[Network], scale: Scale, weights: Path | None) -> Netw
     name = PUBLISHED[scale.init]
     if weights is None:
         raise BadInput(f"--init {scale.init}: the weights of {name} are not given; name their folder by --weights")
-    return _checked_load(model, videomae_config(scale), weights, f"fetch the published files of {name} again")
+    return _checked_load(
+        model,
+        videomae_config(scale),
+        weights,
+        f"remove it and fetch the published files (`seizure-bench weights fetch {name}`)",
+    )
 
 
 def _checked_load(model: type[Network], config: VideoMAEConfig, weights: Path, remedy: str) -> Network:

@@ -62,7 +62,7 @@ class LinearProbe:
         return self.classifier.predict(query.embeddings(self))
 
     def card(self) -> dict[str, str]:
-        return {"pool": self.settings.pool, "place": self.settings.place, "weights_sha256": self.weights}
+        return {"pool": self.settings.pool, "place": self.settings.place, "start_sha256": self.weights}
 
     def setup_flop(self, stage1_clips: int) -> float:
         return 0.0

@@ -125,7 +125,7 @@ def _train(
     slots = network.config.num_frames // network.config.tubelet_size
     patches = all_tokens(network.config) // slots
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.stage1_lr)
-    bf16 = context.device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    bf16 = context.device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
     if context.device.startswith("cuda"):
         network.activation_checkpointing_enable({"use_reentrant": False})
     network.train()

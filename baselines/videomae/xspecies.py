@@ -58,7 +58,7 @@ class CrossSpeciesVideoMAE(FineTuned):
 
     def card(self) -> dict[str, str]:
         settings = self.settings
-        own = {"pool": settings.pool, "place": settings.place, "weights_sha256": self.checkpoint.weights}
+        own = {"pool": settings.pool, "place": settings.place, "start_sha256": self.checkpoint.weights}
         return {**super().card(), **own}
 
     def setup_flop(self, stage1_clips: int) -> float:

@@ -87,7 +87,7 @@ class ZeroShot:
         return np.asarray(to_normal / np.maximum(to_normal + to_seizure, 1e-12))
 
     def card(self) -> dict[str, str]:
-        return {"pool": self.settings.pool, "place": self.settings.place, "weights_sha256": self.weights}
+        return {"pool": self.settings.pool, "place": self.settings.place, "start_sha256": self.weights}
 
     def setup_flop(self, stage1_clips: int) -> float:
         return stage1_flop(self.settings, self.scale, stage1_clips)

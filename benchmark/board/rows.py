@@ -76,7 +76,8 @@ def _row(records: Sequence[Record], card: RunCard, path: Path, scores: MethodSco
         data=_data_name(card),
         rendered=card.data.rendered,
         task=f"{card.task.name}, {card.task.window_s:g} s windows",
-        protocol=f"{card.protocol.name}, {card.protocol.episodes} episodes a shot, seed {card.seed}",
+        protocol=f"{card.protocol.name}, {card.protocol.episodes} episodes a shot, seed {card.seed}"
+        + (", PATIENTS SHARED by support and query" if card.protocol.disjoint == "clip" else ""),
         run=path.resolve().name,
         versions=len({(r.unit.code, r.unit.weights, json.dumps(r.unit.settings, sort_keys=True)) for r in records}),
         commit=str(stamp.get("commit", "unknown"))[:12] + ("+dirty" if stamp.get("dirty") else ""),

@@ -144,7 +144,7 @@ def _prepare(
         progress=progress,
     )
     baseline.setup(context)
-    return baseline, provenance(device, machine.threads, data.seed)
+    return baseline, {**provenance(device, machine.threads, data.seed), "weights": method.published}
 
 
 def _device(machine: Machine, network: bool) -> str:

@@ -33,7 +33,10 @@ UNCOSTED_EPISODE_S = 0.1
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the table to come. `weights` is the file of its published tensors, `weights_digest` their sha256."""
+    """One row of the table to come.
+
+    `published` is the name of the weights it starts from, `weights` their file here, `weights_digest` its sha256.
+    """
 
     name: str
     adapter: type[Baseline]
@@ -41,6 +44,7 @@ class Method:
     scale: Scale
     weights: Path | None = None
     weights_digest: str = "-"
+    published: str = "-"
 
     def make(self) -> Baseline:
         """A fresh adapter."""
@@ -177,7 +181,8 @@ def _method(name: str, adapter: type[Baseline], settings: Any, wanted: Wanted) -
     if published is None:
         return Method(name, adapter, settings, scale)
     folder = wanted.weights_folder
-    return Method(name, adapter, settings, scale, locate(published, folder), digest(published, folder))
+    file, sha256 = locate(published, folder), digest(published, folder)
+    return Method(name, adapter, settings, scale, file, sha256, f"{published.name} ({published.files[0].path})")
 
 
 def _settings(name: str, adapter: type[Baseline], given: dict[str, Any]) -> Any:

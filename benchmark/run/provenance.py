@@ -12,7 +12,18 @@ from typing import Any
 
 from benchmark.data.decode import DECODER
 
-PACKAGES = ("seizure-bench", "torch", "transformers", "numpy", "scikit-learn", "scipy", "pandas", "av")
+NETWORK_LIBRARIES = ("torchvision", "pytorchvideo", "mmaction2", "mmcv-lite", "mmengine")
+PACKAGES = (
+    "seizure-bench",
+    "torch",
+    "transformers",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "pandas",
+    "av",
+    *NETWORK_LIBRARIES,
+)
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -142,11 +142,15 @@ def plan_text(session: Session, policy: Policy, as_json: bool) -> str:
         f"{session.card.task.name} by {session.card.protocol.name} on {data.name}"
         f"{' (rendered)' if data.rendered else ''}: {data.positives} positive and {data.negatives} negative clips of "
         f"{data.patients} patients; into {session.folder.path}",
-        *(f"  {name}: {units[name]} units, about {in_time(cost[name])}" for name in units),
+        *(f"  {m.name}{_start(m)}: {units[m.name]} units, about {in_time(cost[m.name])}" for m in session.methods),
         f"{len(todo)} units to compute, {len(session.pairs) - len(todo)} present; about {in_time(sum(cost.values()))} "
         "on this machine's CPU (an order of magnitude)",
     ]
     return "\n".join(lines)
+
+
+def _start(method: Method) -> str:
+    return f" ({method.scale.size}, {method.scale.init})" if method.adapter.inits else ""
 
 
 def summary(session: Session, outcome: Outcome) -> str:

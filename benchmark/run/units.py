@@ -65,7 +65,7 @@ class WorkUnit(Frozen):
     code: str = Field(description="sha256 of the adapter's own source (benchmark.run.code)")
     size: str
     init: str
-    weights: str = Field(default="-", description="sha256 of the published weights it starts from, `-` for none")
+    weights: str = Field(default="-", description="sha256 of the published file it starts from, `-` for none")
     run: str = Field(description="digest of the run's card")
     shots: int
     episode: int

@@ -12,7 +12,6 @@ hub, in FOLDER/<organisation>/<name> and in the hub's own cache (where transform
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -122,12 +121,12 @@ def locate(weights: PublishedWeights, folder: Path) -> Path:
 
 
 def digest(weights: PublishedWeights, folder: Path) -> str:
-    """Hex sha256 of the files that `locate` finds, held against what is published.
+    """Hex sha256 of the file that `locate` finds, each file of the checkpoint being held against what is published.
 
     Raises:
         BadInput: a file is missing, cut, or not the published one.
     """
-    total = hashlib.sha256()
+    digests = []
     for file, path in zip(weights.files, _found(weights, folder), strict=True):
         sha256 = sha256_of(path)
         wrong = flaw(path, PurePosixPath(file.path).suffix, sha256, file.sha256, file.size_bytes)
@@ -135,8 +134,8 @@ def digest(weights: PublishedWeights, folder: Path) -> str:
             raise BadInput(
                 f"{path}: {wrong}; fetch it again (`seizure-bench weights fetch {weights.name} --weights {folder}`)"
             )
-        total.update(bytes.fromhex(sha256))
-    return total.hexdigest()
+        digests.append(sha256)
+    return digests[0]
 
 
 def _found(weights: PublishedWeights, folder: Path) -> tuple[Path, ...]:

@@ -45,8 +45,14 @@ def _cut(path: Path, suffix: str, size: int) -> str | None:
     if suffix == ".json":
         return None if _is_json(path) else "it is cut off, or no JSON"
     with path.open("rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"  # torch's format; its table of contents stands at the end
-    return "it is cut off" if zipped and not zipfile.is_zipfile(path) else None
+        head = file.read(4)
+    if head != b"PK\x03\x04":  # torch's format; the end of an older one only its reader knows
+        return None
+    if not zipfile.is_zipfile(path):
+        return "it is cut off"  # the table of contents stands at the end
+    with zipfile.ZipFile(path) as whole:
+        damaged = whole.testzip()
+    return f"it is damaged (in {damaged})" if damaged else None
 
 
 def _is_whole_safetensors(path: Path, size: int) -> bool:

@@ -200,7 +200,9 @@ def test_a_gpu_is_named_with_its_memory_and_precision(here):
     finding = here[1]["device cuda:0"]
     assert finding["state"] == "ok"
     assert torch.cuda.get_device_name(0) in finding["detail"]
-    assert finding["detail"].endswith("fine-tuning in bf16" if torch.cuda.is_bf16_supported() else "in fp16")
+    assert finding["detail"].endswith(
+        "fine-tuning in bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "in fp16"
+    )
 
 
 def test_the_precision_is_that_of_a_method_that_works():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark import registry
-from benchmark.baseline import BaselineSettings, Context, Embeds, Scale
+from benchmark.baseline import BaselineSettings, Context, Costed, Embeds, Scale
 from benchmark.data.dataset import TaskData, open_stores
 from benchmark.data.manifest import read_manifest
 from benchmark.progress import Progress
@@ -129,6 +129,15 @@ def test_settings_are_frozen_typed_and_refuse_unknown_keys(name):
     assert issubclass(adapter.Settings, BaselineSettings)
     with pytest.raises(ValueError, match="no_such_key"):
         adapter.Settings(no_such_key=1)
+
+
+@every_method
+def test_a_method_that_tells_its_cost_can_tell_it_before_setup(name):
+    adapter = registry.load(name)
+    baseline = adapter(adapter.Settings(), SCALE)
+    if isinstance(baseline, Costed):
+        assert baseline.episode_flop(4, 10) > 0
+        assert baseline.setup_flop(10) >= 0
 
 
 @every_method

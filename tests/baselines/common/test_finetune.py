@@ -132,7 +132,7 @@ def test_every_optimiser_and_precision_separates_bright_from_dark(optimiser: str
     assert it.card()["precision"] == precision
 
 
-@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")  # the very first step is among the skipped
+@pytest.mark.filterwarnings("error:Detected call of `lr_scheduler")
 def test_steps_that_the_gradient_scaler_skips_are_counted_and_told() -> None:
     """Activations of 60,000 times a gradient that the scaler multiplies by 65,536 at first are beyond float16.
 

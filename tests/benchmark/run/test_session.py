@@ -160,7 +160,7 @@ def test_record_holds_whatever_can_change_a_number(ask, machine):
     assert {"torch", "transformers", "numpy", "av"} <= set(record.provenance["versions"])
     assert (record.unit.size, record.unit.init) == ("tiny", "random")
     assert record.card["pool"] == "mean"
-    assert len(record.card["weights_sha256"]) == 64
+    assert len(record.card["start_sha256"]) == 64
     assert record.checks == {"shared_clips": 0, "shared_patients": 0}
     assert record.unit.run == session.card.digest
     assert json.loads(record.model_dump_json()) == record.model_dump(mode="json")
