@@ -364,7 +364,7 @@ def test_the_other_kind_is_refused_by_its_tensors_where_the_config_is_exchanged(
 def test_base_is_vit_b_whatever_the_config_asks_for(self_supervised):
     """A small checkpoint under the published name; and the same with the published description."""
     base = Scale("base", "k400-ssl", 5.0)
-    with pytest.raises(BadInput, match="image_size is 64 and must be 224; fetch the published files of videomae-base"):
+    with pytest.raises(BadInput, match="image_size is 64 and must be 224; remove it and fetch the published files"):
         pretraining_network(base, self_supervised, 0)
     (self_supervised.parent / "config.json").write_text(json.dumps(config_of(False)))
     with pytest.raises(BadInput, match=r"tensors are missing \(first: decoder\.decoder_layers\.1\."):
