@@ -85,4 +85,4 @@ def test_an_obvious_cue_is_learnt_from_four_clips_a_class(adapter, data):
 
 
 def test_labels_that_say_nothing_teach_nothing(adapter, data):
-    assert 0.2 <= np.mean(accuracies(adapter, data, half_swapped)) <= 0.8
+    assert 0.3 <= np.mean(accuracies(adapter, data, half_swapped)) <= 0.7
