@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ from tasks.errors import BadInput
 
 _LOADER_VERSION = 2  # raise it when the same call would give other pixels: old caches must not be read
 _CODEC_LIBRARY = ".".join(str(part) for part in av.library_versions["libavcodec"])
-DECODER = f"pyav-{av.__version__}+libavcodec-{_CODEC_LIBRARY}+loader-{_LOADER_VERSION}"
+# torch scales (benchmark/data/picture.py); its version is read without importing it.
+DECODER = f"pyav-{av.__version__}+libavcodec-{_CODEC_LIBRARY}+torch-{version('torch')}+loader-{_LOADER_VERSION}"
 
 # Only these: a playlist named .mp4 could otherwise make FFmpeg open other files, or addresses on the network.
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm"
