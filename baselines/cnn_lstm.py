@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from baselines.common.convnets import ClipNet, ConvNet, ConvSettings, conv_input, fill, importing, published_input
+from baselines.common.convnets import ClipNet, ConvNet, ConvSettings, fill, importing, published_input
 from benchmark.baseline import IMAGENET_MEAN, IMAGENET_STD, Scale
 from benchmark.registry import register
-from benchmark.weights.catalogue import PublishedWeights, catalogue
 
 UNITS = 128
 INPUT = published_input(16, 2, (224, 256), "torchvision", IMAGENET_MEAN, IMAGENET_STD, layout="TCHW")
@@ -49,12 +48,7 @@ class CnnLstm(ConvNet):
     inits = ("imagenet",)
 
     def __init__(self, settings: CnnLstmSettings, scale: Scale) -> None:
-        super().__init__(settings, scale)
-        self.input = conv_input(scale, settings.place, INPUT)
-
-    @property
-    def published(self) -> PublishedWeights | None:
-        return None if self.scale.init == "random" else catalogue()["resnet18"]
+        super().__init__(settings, scale, INPUT, "resnet18")
 
     def network(self) -> ClipNet:
         with importing("torchvision"):

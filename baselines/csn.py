@@ -21,7 +21,6 @@ from baselines.common.convnets import (
     ClipNet,
     ConvNet,
     ConvSettings,
-    conv_input,
     fill,
     importing,
     open_branches,
@@ -29,7 +28,6 @@ from baselines.common.convnets import (
 )
 from benchmark.baseline import Scale
 from benchmark.registry import register
-from benchmark.weights.catalogue import PublishedWeights, catalogue
 
 WEIGHTS = {"ip152": "ipcsn_r152", "ir152": "ircsn_r152", "r101": "csn_r101"}
 CONFIGS = {
@@ -61,13 +59,8 @@ class CSN(ConvNet):
     inits = ("k400",)
 
     def __init__(self, settings: CsnSettings, scale: Scale) -> None:
-        super().__init__(settings, scale)
+        super().__init__(settings, scale, FACEBOOK if settings.variant == "r101" else VMZ, WEIGHTS[settings.variant])
         self.variant = settings.variant
-        self.input = conv_input(scale, settings.place, FACEBOOK if self.variant == "r101" else VMZ)
-
-    @property
-    def published(self) -> PublishedWeights | None:
-        return None if self.scale.init == "random" else catalogue()[WEIGHTS[self.variant]]
 
     def network(self) -> ClipNet:
         tiny = self.scale.size == "tiny"

@@ -17,7 +17,6 @@ from baselines.common.convnets import (
     ClipNet,
     ConvNet,
     ConvSettings,
-    conv_input,
     fill,
     importing,
     open_branches,
@@ -25,7 +24,6 @@ from baselines.common.convnets import (
 )
 from benchmark.baseline import Scale
 from benchmark.registry import register
-from benchmark.weights.catalogue import PublishedWeights, catalogue
 
 ALPHA = 4
 INPUT = published_input(32, 2, (224, 256), "pytorchvideo", mean=(0.45,) * 3, std=(0.225,) * 3)
@@ -57,12 +55,7 @@ class SlowFast(ConvNet):
     inits = ("k400",)
 
     def __init__(self, settings: SlowFastSettings, scale: Scale) -> None:
-        super().__init__(settings, scale)
-        self.input = conv_input(scale, settings.place, INPUT)
-
-    @property
-    def published(self) -> PublishedWeights | None:
-        return None if self.scale.init == "random" else catalogue()["slowfast_r50"]
+        super().__init__(settings, scale, INPUT, "slowfast_r50")
 
     def network(self) -> ClipNet:
         with importing("pytorchvideo"):

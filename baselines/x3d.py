@@ -22,7 +22,6 @@ from baselines.common.convnets import (
     ClipNet,
     ConvNet,
     ConvSettings,
-    conv_input,
     fill,
     importing,
     open_branches,
@@ -30,7 +29,6 @@ from baselines.common.convnets import (
 )
 from benchmark.baseline import Scale
 from benchmark.registry import register
-from benchmark.weights.catalogue import PublishedWeights, catalogue
 
 INPUTS = {
     "m": published_input(16, 5, (224, 256), "pytorchvideo", mean=(0.45,) * 3, std=(0.225,) * 3),
@@ -53,12 +51,7 @@ class X3D(ConvNet):
     inits = ("k400",)
 
     def __init__(self, settings: X3dSettings, scale: Scale) -> None:
-        super().__init__(settings, scale)
-        self.input = conv_input(scale, settings.place, INPUTS[settings.variant])
-
-    @property
-    def published(self) -> PublishedWeights | None:
-        return None if self.scale.init == "random" else catalogue()[f"x3d_{self.settings.variant}"]
+        super().__init__(settings, scale, INPUTS[settings.variant], f"x3d_{settings.variant}")
 
     def network(self) -> ClipNet:
         with importing("pytorchvideo"):

@@ -1,7 +1,7 @@
 """What the convolutional adapters share: a backbone from its own library, our head, and published weights in it.
 
     ClipNet          backbone (batch -> one feature a clip) and a linear head
-    ConvNet          base of the adapters: a subclass gives `input`, `published`, `network` and `load`
+    ConvNet          base of the adapters: a subclass gives `network` and `load`
     conv_input       at --size tiny every network reads VideoMAE's tiny frames, so a clip is decoded once for all
     importing        a library that cannot be imported costs its adapters alone, and a sentence says so
 
@@ -29,6 +29,7 @@ from baselines.common.weights import load_strictly, read_state
 from benchmark.baseline import Input, Scale
 from benchmark.data.frames import Sampling
 from benchmark.data.picture import Rule
+from benchmark.weights.catalogue import PublishedWeights, catalogue
 from tasks.errors import BadInput
 
 TINY_FRAMES, TINY_SIZE, TINY_SPACING_S = 16, 64, 2 / 15
@@ -79,7 +80,24 @@ class ClipNet(nn.Module):
 
 
 class ConvNet(FineTuned):
-    """Base of the convolutional adapters."""
+    """Base of the convolutional adapters.
+
+    Args:
+        settings: of the adapter.
+        scale: size and initial weights.
+        published_input: what the published network was trained on.
+        weights: the name of its weights in the catalogue.
+    """
+
+    def __init__(self, settings: ConvSettings, scale: Scale, published_input: Input, weights: str) -> None:
+        super().__init__(settings, scale)
+        self.input = conv_input(scale, settings.place, published_input)
+        self._weights = weights
+
+    @property
+    def published(self) -> PublishedWeights | None:
+        """The catalogue's entry, unless the weights are random."""
+        return None if self.scale.init == "random" else catalogue()[self._weights]
 
     def network(self) -> ClipNet:
         """The network at this scale, with weights drawn from torch's generator."""
