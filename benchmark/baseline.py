@@ -9,7 +9,7 @@ A method is a class with `@register("name")` in a file of its own under `baselin
     baseline.predict(query)            P(onset within the horizon) for each clip
 
 A query carries no label and no time to the seizure, so nothing can be learnt from it. What `Clips`, `Support` and
-`Sampling` hold stands in CONTRIBUTING.md and in their docstrings (`benchmark/data/dataset.py`, `frames.py`).
+`Sampling` hold stands in CONTRIBUTING.md and in their docstrings (`benchmark/data/clips.py`, `frames.py`).
 Optional capabilities stand at the end: `Loads` (published weights), `Embeds` (frozen features, which the harness
 keeps), `Pretrains` (a first stage), `Described` (what a row must say) and `Costed` (arithmetic told beforehand).
 """
@@ -68,14 +68,20 @@ class Input:
 
 @dataclass(frozen=True)
 class Context:
-    """What the harness gives to `setup`. `weights` is the file of the published tensors that `Loads` asked for."""
+    """What the harness gives to `setup`.
+
+    `weights` is the file of the published tensors that `Loads` asked for. `pretraining(sampling, mix)` draws and
+    decodes the clips of a mix. `stage1(self)` gives the checkpoint of a method that `Pretrains`: the one that the user
+    named, the one in the cache, or one trained now.
+    """
 
     seed: int
     device: str
     threads: int
     cache: Path
     weights: Path | None
-    pretraining: Callable[[Sampling], PretrainClips]
+    pretraining: Callable[[Sampling, str], PretrainClips]
+    stage1: Callable[[Pretrains], Path]
     progress: Progress
 
 
@@ -135,12 +141,48 @@ class Embeds(Protocol):
         """Features (N, D) of N clips, each of shape (V, T, H, W, 3); the views are averaged."""
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where a first stage is trained, and who watches.
+
+    `folder` keeps what a killed training resumes from; `save_every_s` apart (seconds; 0: after each step) a checkpoint
+    is put there, of which the last `keep` stay when training is over. `shown` are the places of the clips whose frames
+    may become pictures. `tracker` is one that accelerate knows, `workers` how many processes read ahead.
+    """
+
+    folder: Path
+    save_every_s: float = 120.0
+    keep: int = 0
+    shown: tuple[int, ...] = ()
+    tracker: str | None = None
+    workers: int = 0
+
+
 @runtime_checkable
 class Pretrains(Protocol):
-    """A first stage on unlabelled or other-species video."""
+    """A first stage on unlabelled or other-species video. The harness draws the clips and keeps the checkpoint."""
 
-    def pretrain(self, sources: PretrainClips) -> Path:
-        """Train stage 1, or find it in the cache; the folder of the checkpoint."""
+    @property
+    def mix(self) -> str:
+        """Which clips it wants (`benchmark.data.mixes`); `base` for none."""
+
+    @property
+    def stage1_input(self) -> Input:
+        """Which frames of them."""
+
+    @property
+    def stage1_settings(self) -> dict[str, Any]:
+        """Those of its settings that the checkpoint follows from, `mix` among them."""
+
+    @property
+    def stage1_key(self) -> str:
+        """Covers what else of the method can change the checkpoint: code, library versions."""
+
+    def pretrain(self, clips: PretrainClips, context: Context, site: Site) -> dict[str, Any]:
+        """Train to `site.folder`/model.safetensors, or go on where a killed call stopped; facts for the card.
+
+        Every process of a distributed training calls this; only the first writes.
+        """
 
 
 @runtime_checkable

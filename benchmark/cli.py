@@ -35,6 +35,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout."
 WeightsOption = Annotated[
     Path | None, typer.Option(help="Folder of published checkpoints; default: SEIZURE_BENCH_WEIGHTS, or the cache.")
 ]
+SizeOption = Annotated[
+    Literal["tiny", "base"] | None,
+    typer.Option(help="Default: base where weights are given, else tiny; tiny on the demo."),
+]
+InitOption = Annotated[Literal["random", "k400-ssl", "k400", "imagenet"] | None, typer.Option(help="Initial weights.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="key=value or method.key=value.")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; default: 4, or all cores.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, compute nothing.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 TaskOption = Annotated[str, typer.Option(help="A shipped task, or a path to a .yaml of your own.")]
 ProtocolOption = Annotated[str, typer.Option(help="A shipped protocol, or a path to a .yaml of your own.")]
@@ -57,15 +66,16 @@ def run(
         int | None, typer.Option(min=1, max=10_000, help="Episodes a shot; default: the protocol's.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; an existing one of the same run is resumed.")] = None,
-    size: Annotated[
-        Literal["tiny", "base"] | None,
-        typer.Option(help="Default: base where weights are given, else tiny; tiny on the demo."),
+    size: SizeOption = None,
+    init: InitOption = None,
+    weights: WeightsOption = None,
+    stage1: Annotated[
+        Path | None, typer.Option(help="Checkpoint of `pretrain`; default: stage 1 as the settings say, by the cache.")
     ] = None,
-    init: Annotated[
-        Literal["random", "k400-ssl", "k400", "imagenet"] | None, typer.Option(help="Initial weights.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of published checkpoints.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value or method.key=value.")] = None,
+    allow_pretrained_patients: Annotated[
+        bool, typer.Option("--allow-pretrained-patients", help="Test on patients of stage 1; every row says so.")
+    ] = False,
+    set_: SetOption = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of negatives, episodes and training.")] = 0,
     split: Annotated[
         Literal["evaluate", "develop"],
@@ -75,11 +85,9 @@ def run(
         Literal["only-missing", "always", "never"],
         typer.Option(help="only-missing: also those that other code or settings made; always: all; never: none."),
     ] = "only-missing",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one.")] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="CPU threads a unit; default: 4, or all cores.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, compute nothing.")] = False,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -110,6 +118,8 @@ def run(
         changes=set_ or [],
         seed=seed,
         split=split,
+        stage1=stage1,
+        allow_pretrained=allow_pretrained_patients,
     )
     session = open_session(request, cache, progress)
     for notice in session.notices:
@@ -125,6 +135,139 @@ def run(
     if outcome.failed:
         raise typer.Exit(1)
     return None
+
+
+@app.command()
+def pretrain(
+    mix: Annotated[str, typer.Option(help="+H, +R(Y), +R(N), +R(Y/N), +R(Y/N)+H, or a .yaml of your own.")],
+    model: Annotated[str, typer.Option(help="A method with a first stage.")] = "xspecies_videomae",
+    data: DataOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the checkpoint; one of the same training is gone on with.")
+    ] = None,
+    size: SizeOption = None,
+    init: InitOption = None,
+    weights: WeightsOption = None,
+    set_: SetOption = None,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the draw and of the training.")] = 0,
+    save_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between checkpoints to resume from; 0: after each step.")
+    ] = 120.0,
+    keep: Annotated[int, typer.Option(min=0, max=1000, help="How many of these stay when all is done.")] = 0,
+    pictures: Annotated[
+        Literal["public", "all", "none"],
+        typer.Option(help="Whose frames are shown rebuilt: rendered and openly licensed video alone, or everybody's."),
+    ] = "public",
+    track: Annotated[
+        Literal["tensorboard", "wandb"] | None, typer.Option(help="Show the loss in TensorBoard or W&B, too.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that read frames ahead.")] = 0,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train stage 1 on a mix of clips.
+
+    On many GPUs: torchrun --nproc-per-node 8 -m benchmark.cli pretrain … The same command goes on after a kill.
+    """
+    from benchmark.files import cache_folder
+    from benchmark.progress import Progress
+    from benchmark.run.execute import Machine, usual_threads
+    from benchmark.run.pretraining import PretrainRequest, open_pretraining, plan_text, run_pretraining, summary
+
+    progress, cache = Progress(quiet), cache_folder()
+    request = PretrainRequest(
+        model=model,
+        mix=mix,
+        data=data,
+        out=out,
+        size=size,
+        init=init,
+        weights=weights,
+        changes=set_ or [],
+        seed=seed,
+        save_every_s=save_every,
+        keep=keep,
+        pictures=pictures,
+        tracker=track,
+        workers=workers,
+    )
+    plan = open_pretraining(request, cache, progress)
+    for notice in plan.notices:
+        progress.say(notice)
+    if dry_run:
+        return print(plan_text(plan, json))
+    words = run_pretraining(plan, Machine(device, threads or usual_threads(), cache), progress)
+    if words:
+        print(summary(plan) if json else words)
+    return None
+
+
+@app.command()
+def consistency(
+    model: Annotated[
+        str, typer.Option(help="A method with frozen features: linear_probe or zero_shot.")
+    ] = "linear_probe",
+    data: DataOption = None,
+    task: TaskOption = "forecast_5s",
+    protocol: ProtocolOption = "patient_disjoint",
+    window: WindowOption = None,
+    onset_type: OnsetOption = None,
+    size: SizeOption = None,
+    init: InitOption = None,
+    weights: WeightsOption = None,
+    stage1: Annotated[Path | None, typer.Option(help="A finished stage 1, for a method that has one.")] = None,
+    allow_pretrained_patients: Annotated[
+        bool,
+        typer.Option("--allow-pretrained-patients", help="Take patients that stage 1 has seen; the report says so."),
+    ] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as mix=+R(Y).")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of negatives, draws and permutations.")] = 0,
+    permutations: Annotated[
+        int, typer.Option(min=19, max=100_000, help="Relabellings a test; 19 is the fewest that can reach p = 0.05.")
+    ] = 999,
+    out: Annotated[Path | None, typer.Option(help="Also write the report there: .md or .json.")] = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Ask an encoder how alike rodents and humans are.
+
+    CKA, a domain classifier and transfer both ways, with permutation tests over subjects (docs/consistency.md).
+    """
+    from benchmark.files import cache_folder
+    from benchmark.progress import Progress
+    from benchmark.run.consistency import as_json, as_text, check_out, measure, save
+    from benchmark.run.session import Request, machine_of, open_session
+
+    check_out(out)
+    progress, cache = Progress(quiet), cache_folder()
+    request = Request(
+        models=[model],
+        shots=(),
+        task=task,
+        protocol=protocol,
+        data=data,
+        window_s=window,
+        onset_type=onset_type,
+        size=size,
+        init=init,
+        weights=weights,
+        changes=set_ or [],
+        seed=seed,
+        stage1=stage1,
+        allow_pretrained=allow_pretrained_patients,
+    )
+    session = open_session(request, cache, progress)
+    for notice in session.notices:
+        progress.say(notice)
+    report = measure(session, machine_of(session, cache, device, threads), progress, permutations)
+    if out is not None:
+        save(report, out)
+    print(as_json(report) if json else as_text(report), end="")
 
 
 @app.command("list")

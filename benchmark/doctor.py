@@ -323,7 +323,7 @@ def _precision(device: str, names: Sequence[str]) -> str:
 def _precision_of(adapter: Any, device: str) -> Any:
     from benchmark.baseline import Context, Described, Pretrains, Scale
 
-    def no_first_stage(sampling: Any) -> Any:
+    def no_first_stage(*asked: Any) -> Any:
         raise NotImplementedError
 
     baseline = adapter(adapter.Settings(), Scale("tiny", "random", WINDOW_S))
@@ -332,5 +332,6 @@ def _precision_of(adapter: Any, device: str) -> Any:
     if not is_tuned or not says_it:
         return None
     with tempfile.TemporaryDirectory() as cache:
-        baseline.setup(Context(0, device, 1, Path(cache), None, no_first_stage, Progress(quiet=True)))
+        context = Context(0, device, 1, Path(cache), None, no_first_stage, no_first_stage, Progress(quiet=True))
+        baseline.setup(context)
     return baseline.card()["precision"]

@@ -59,8 +59,8 @@ class FinetuneSettings(BaselineSettings):
 class FineTuned:
     """An adapter whose whole network is trained. Subclasses give `input`, `published` and `build`.
 
-    What `build` returns takes a batch as `input` describes and gives one logit a clip, (N,). It has a linear layer
-    `head`, drawn anew for each episode, and may have a method `use_checkpointing()`.
+    What `build` returns takes a batch as `input` describes and gives one logit a clip, (N,). It has a `head`, drawn anew
+    for each episode: a linear layer, or a module with a method `draw(generator)`. It may have `use_checkpointing()`.
     """
 
     Settings: ClassVar[type[FinetuneSettings]] = FinetuneSettings
@@ -138,7 +138,7 @@ class FineTuner:
         self.wanted, self.settings, self.device = wanted, settings, device
         self.predict_batch = predict_batch or PREDICT_BATCH[scale.size]
         self.rate = RATE[scale.size] if settings.lr is None else settings.lr
-        self.precision = _precision(settings, device)
+        self.precision = precision_on(settings.precision, device)
         self.skipped_steps = 0
         self.network = network.to(device)
         self._norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
@@ -177,7 +177,9 @@ class FineTuner:
         labels = torch.from_numpy(support.labels).float().to(self.device)
         optimiser = _optimiser(settings, self.rate, [p for p in self.network.parameters() if p.requires_grad])
         steps = max(settings.epochs * -(-len(frames) // settings.batch_size), 1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_share(step / steps, settings))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: rate_share(step / steps, settings.warmup, settings.schedule)
+        )
         scaler = torch.amp.GradScaler(self.device.split(":")[0], enabled=self.precision == "fp16")
         self.skipped_steps = 0
         self._train_mode()
@@ -245,13 +247,13 @@ def batch_shape(wanted: Input) -> tuple[int, ...]:
     return (1, 3, frames, side, side) if wanted.layout == "CTHW" else (1, frames, 3, side, side)
 
 
-def rate_share(through: float, settings: FinetuneSettings) -> float:
-    """The rate as a share of `lr`, `through` (0-1) of the training: a linear climb, then constant or half a cosine."""
-    if through < settings.warmup:
-        return max(through / settings.warmup, 0.01)
-    if settings.schedule == "constant":
+def rate_share(through: float, warmup: float, schedule: Literal["constant", "cosine"]) -> float:
+    """The share of the peak rate, `through` (0-1) of a training: a linear climb, then constant or half a cosine."""
+    if through < warmup:
+        return max(through / warmup, 0.01)
+    if schedule == "constant":
         return 1.0
-    left = 1 - (through - settings.warmup) / max(1 - settings.warmup, 1e-9)
+    left = 1 - (through - warmup) / max(1 - warmup, 1e-9)
     return 0.5 * (1 - math.cos(math.pi * left))
 
 
@@ -262,9 +264,10 @@ def _optimiser(settings: FinetuneSettings, rate: float, parameters: Iterable[nn.
     return kind(parameters, lr=rate, weight_decay=settings.weight_decay)
 
 
-def _precision(settings: FinetuneSettings, device: str) -> str:
-    if settings.precision != "auto":
-        return settings.precision
+def precision_on(asked: str, device: str) -> str:
+    """`auto` is 16-bit on a GPU (bf16 where it has it) and fp32 on a CPU; anything else is itself."""
+    if asked != "auto":
+        return asked
     if not device.startswith("cuda"):
         return "fp32"
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -289,12 +292,18 @@ def _cuda_devices(device: str) -> list[int]:
     return [torch.device(device).index or 0] if device.startswith("cuda") else []
 
 
-def _draw_head(network: nn.Module, generator: torch.Generator) -> None:
-    head = network.head
-    assert isinstance(head, nn.Linear)
+def draw_linear(layer: nn.Linear, generator: torch.Generator) -> None:
+    """Small weights and no bias, drawn on the CPU so that every device gets the same."""
     with torch.no_grad():
-        head.weight.copy_(torch.randn(head.weight.shape, generator=generator) * 0.02)
-        head.bias.zero_()
+        layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * 0.02)
+        layer.bias.zero_()
+
+
+def _draw_head(network: Any, generator: torch.Generator) -> None:
+    if isinstance(network.head, nn.Linear):
+        draw_linear(network.head, generator)
+    else:
+        network.head.draw(generator)
 
 
 @contextmanager

@@ -14,16 +14,17 @@ import json
 import re
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import torch
 from packaging.version import Version
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
+from torch.nn import functional
 from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEForVideoClassification, VideoMAEModel
 from transformers.utils.logging import disable_progress_bar
 
-from baselines.common.finetune import seeded
+from baselines.common.finetune import draw_linear, seeded
 from baselines.common.weights import State, load_strictly, read_state
 from benchmark.baseline import BaselineSettings, Input, Scale, Size
 from benchmark.data.frames import Sampling
@@ -31,6 +32,7 @@ from benchmark.weights.catalogue import PublishedWeights, catalogue
 from tasks.errors import BadInput
 
 Pool = Literal["mean", "first"]
+Head = Literal["linear", "temporal-attention"]
 Network = TypeVar("Network", bound=nn.Module)
 PUBLISHED = {"k400-ssl": "videomae-base", "k400": "videomae-base-finetuned-kinetics"}
 FAULTY_TRANSFORMERS = Version("5.5.4"), Version("5.18")  # from, up to and without: transformers#48675
@@ -66,6 +68,21 @@ class VideoMAESettings(BaselineSettings):
 
     place: Literal["last", "centre", "uniform", "several"] = "last"
     pool: Pool = Field(default="mean", description="mean over tokens (VideoMAE's own), or token 0 (paper-literal)")
+
+
+class HeadSettings(VideoMAESettings):
+    """What stands on an encoder that is fine-tuned."""
+
+    head: Head = Field(default="linear", description="on the pooled feature (the paper's), or attention over time")
+
+    @model_validator(mode="after")
+    def _attention_needs_a_feature_at_every_time(self) -> Self:
+        if self.head == "temporal-attention" and self.pool == "first":
+            raise ValueError(
+                "pool=first takes one token of one place and time, and head=temporal-attention looks at all times: "
+                "leave pool at mean"
+            )
+        return self
 
 
 def videomae_input(scale: Scale, place: Literal["last", "centre", "uniform", "several"]) -> Input:
@@ -121,17 +138,60 @@ class Encoder(nn.Module):
         pooled: torch.Tensor = self.fc_norm(tokens.mean(dim=1) if self.pool == "mean" else tokens[:, 0])
         return pooled
 
+    @property
+    def slots(self) -> int:
+        """How many times the encoder tells apart: a token covers two frames."""
+        return int(self.backbone.config.num_frames // self.backbone.config.tubelet_size)
+
+    def over_time(self, batch: torch.Tensor) -> torch.Tensor:
+        """One feature a time slot, in order, (N, slots, D): the mean over its patches, normalised as a clip's is."""
+        tokens = self.backbone(batch).last_hidden_state
+        features: torch.Tensor = self.fc_norm(tokens.unflatten(1, (self.slots, -1)).mean(dim=2))
+        return features
+
+
+class TemporalAttention(nn.Module):
+    """Features over time (N, slots, D) to one logit, (N, 1): a learned query asks which times matter.
+
+    A time's key is its normalised feature plus a learned position, its value the feature alone. There are no further
+    projections: those of one query and one logit would fold into `query` and `linear`, and a support has 4 to 8 clips.
+    It begins as nearly the mean over time, since the query is drawn small.
+    """
+
+    def __init__(self, width: int, slots: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.time = nn.Parameter(torch.zeros(slots, width))
+        self.query = nn.Parameter(torch.zeros(1, width))
+        self.linear = nn.Linear(width, 1)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """New parameters, nothing kept of the old; positions as large as the features that they are added to."""
+        with torch.no_grad():
+            self.norm.reset_parameters()
+            self.time.copy_(torch.randn(self.time.shape, generator=generator))
+            self.query.copy_(torch.randn(self.query.shape, generator=generator) * 0.02)
+        draw_linear(self.linear, generator)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        values = self.norm(features)
+        query = self.query.expand(len(features), -1, -1)
+        seen = functional.scaled_dot_product_attention(query, values + self.time, values)
+        logits: torch.Tensor = self.linear(seen.squeeze(1))
+        return logits
+
 
 class ClipClassifier(nn.Module):
-    """The encoder and a linear head: one logit a clip, (N,)."""
+    """The encoder and a head: one logit a clip, (N,)."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, head: Head = "linear") -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(encoder.width, 1)
+        self.head = nn.Linear(encoder.width, 1) if head == "linear" else TemporalAttention(encoder.width, encoder.slots)
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.head(self.encoder(batch)).squeeze(-1)
+        features = self.encoder(batch) if isinstance(self.head, nn.Linear) else self.encoder.over_time(batch)
+        logits: torch.Tensor = self.head(features).squeeze(-1)
         return logits
 
     def use_checkpointing(self) -> None:
@@ -207,7 +267,7 @@ def _checked_load(model: type[Network], config: VideoMAEConfig, weights: Path, r
     """
     _refuse_faulty_transformers(version("transformers"))
     _check_config(weights.parent / "config.json", model, config, remedy)
-    state = _in_todays_names(read_state(weights, remedy=remedy), weights, remedy)
+    state = in_todays_names(read_state(weights, remedy=remedy), weights, remedy)
     inexact = sorted(name for name, tensor in state.items() if tensor.dtype != torch.float32)
     if inexact:
         raise BadInput(f"{weights}: {inexact[0]} is {state[inexact[0]].dtype}, float32 is published; {remedy}")
@@ -224,7 +284,7 @@ def _checked_load(model: type[Network], config: VideoMAEConfig, weights: Path, r
     return network.eval()
 
 
-def _in_todays_names(state: State, path: Path, remedy: str) -> State:
+def in_todays_names(state: State, path: Path, remedy: str) -> State:
     """Published files say `q_bias` and `v_bias`, as transformers 4 did and 5.23 does; between, it said `query.bias`."""
     renamed: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from baselines.common.finetune import FineTuned, FinetuneSettings
 from baselines.videomae.encoder import (
     ClipClassifier,
-    VideoMAESettings,
+    HeadSettings,
     encoder_flop,
     initial_encoder,
     videomae_input,
@@ -18,7 +18,7 @@ from benchmark.registry import register
 from benchmark.weights.catalogue import PublishedWeights
 
 
-class HumanOnlySettings(VideoMAESettings, FinetuneSettings):
+class HumanOnlySettings(HeadSettings, FinetuneSettings):
     """How the encoder is read and fine-tuned."""
 
 
@@ -38,10 +38,11 @@ class HumanOnly(FineTuned):
         return videomae_weights(self.scale)
 
     def build(self, weights: Path | None, seed: int) -> ClipClassifier:
-        return ClipClassifier(initial_encoder(self.scale, weights, seed, self.settings.pool))
+        return ClipClassifier(initial_encoder(self.scale, weights, seed, self.settings.pool), self.settings.head)
 
     def card(self) -> dict[str, str]:
-        return {"pool": self.settings.pool, "place": self.settings.place, **super().card()}
+        settings = self.settings
+        return {"pool": settings.pool, "place": settings.place, "head": settings.head, **super().card()}
 
     def forward_flop(self) -> float:
         return encoder_flop(self.scale)

@@ -1,157 +1,458 @@
-"""Stage 1: continue VideoMAE's masked reconstruction on rodent and human video (arXiv 2603.12887, section 3).
+"""Train stage 1 by accelerate: on one CPU, one GPU, or many under `torchrun`, with the same masks and numbers.
 
-    clips set aside for pre-training -> tube masks -> mean squared error on the masked patches -> a checkpoint
+    step -> the clips of its batch -> of each a view and a tube mask, drawn from (seed, epoch, clip) alone
+         -> this process's share -> one loss a clip -> their mean over the whole batch -> Adam
 
-A checkpoint is named by all that it follows from (clips, settings, initial weights, seed, device, code), so the next
-run finds it and trains nothing. It is a `save_pretrained` folder: anyone can load it with transformers.
+Nothing random is carried from step to step: all draws are made from their names, and the network has no dropout. So a
+checkpoint is weights, optimiser and a step number, and a training that was killed goes on bit for bit.
+
+    checkpoints/step-00000120/   config.json and model.safetensors (`from_pretrained` reads them), training.pt
+    losses.csv, losses.png, reconstruction.png, config.json, model.safetensors     when all steps are done
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from importlib.metadata import version
+import math
+import os
+import pickle
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from filelock import FileLock
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from numpy.typing import NDArray
 from pydantic import Field
+from torch.utils.data import DataLoader, Dataset
 from transformers import VideoMAEForPreTraining
 
-from baselines.common import batches
-from baselines.common.weights import digest_of_state
-from baselines.videomae import encoder, masking
-from baselines.videomae.encoder import (
-    VideoMAESettings,
-    all_tokens,
-    pretraining_network,
-    videomae_config,
-    videomae_input,
-)
-from benchmark.baseline import Context, Input, Scale
+from baselines.common.finetune import precision_on, rate_share
+from baselines.common.weights import load_strictly, read_state
+from baselines.videomae import pictures
+from baselines.videomae.encoder import VideoMAESettings, all_tokens, in_todays_names
+from baselines.videomae.masking import tube_mask
+from baselines.videomae.step import Reconstruction
+from benchmark.baseline import Context, Input, Site
 from benchmark.data.dataset import PretrainClips
-from benchmark.files import replacing, sha256_of
+from benchmark.files import replacing, write_atomically
+from tasks.errors import BadInput
+
+MixName = Literal["base", "+H", "+R(Y)", "+R(N)", "+R(Y/N)", "+R(Y/N)+H"]
+# The last part of a draw's key. numpy pads keys with zeros, so a mask's, (seed, epoch, clip), ends on 0.
+VIEW, ORDER, HELD_OUT, HELD_OUT_MASK = 1, 2, 3, 4
+LOOK_EVERY_S = 10.0  # a look at the loss waits for the GPU
+SHOWN = 4  # clips in a picture
+STEP, STATE = "step-", "training.pt"
+AGAIN = "remove the folder `checkpoints` and train again"
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class Stage1Settings(VideoMAESettings):
-    """The paper's values where it gives them (mask ratio, optimiser, rate); epochs and batch size are ours."""
+    """The paper gives mix, mask ratio, optimiser (Adam) and rate; it names no schedule, epochs or batch size."""
 
+    mix: MixName = Field(default="+R(Y/N)+H", description="clips: R rodent, Y seizure, N normal, H human; base: none")
     mask_ratio: float = Field(default=0.3, gt=0, lt=1)
     stage1_epochs: int = Field(default=20, ge=1, le=100_000)
     stage1_lr: float = Field(default=1e-4, gt=0, le=1)
-    stage1_batch_size: int = Field(default=16, ge=1, le=4096)
+    stage1_batch_size: int = Field(default=16, ge=1, le=65_536, description="clips a step, over all processes")
+    stage1_accumulation: int = Field(default=1, ge=1, le=4096, description="parts in which a process computes a step")
+    stage1_schedule: Literal["constant", "cosine"] = "constant"
+    stage1_warmup: float = Field(default=0.0, ge=0, le=1, description="share of the steps over which the rate climbs")
+    stage1_precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: 16-bit on a GPU (bf16 where it has it), fp32 on a CPU"
+    )
+    stage1_checkpointing: bool | None = Field(default=None, description="recompute activations; default: on a GPU")
+    stage1_compile: bool = Field(default=False, description="torch.compile: minutes at the start, then faster steps")
+    stage1_held_out: float = Field(default=0.0, ge=0, lt=1, description="share of the clips kept to watch the loss on")
     norm_pix_loss: bool = Field(default=True, description="normalise each target patch, as upstream does")
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A finished stage 1: its folder and the sha256 of its weights."""
+class Agenda:
+    """Which clips each step trains on. `samples` are their places among all; every epoch has its own order."""
 
-    folder: Path
-    weights: str
+    samples: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    seed: int
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """The last step of an epoch may be a small one."""
+        return -(-len(self.samples) // self.batch_size)
 
-def stage1_input(scale: Scale) -> Input:
-    """Three views a clip, of which each epoch draws one: a rodent clip lasts 10 s, a view 1 to 2 s."""
-    return videomae_input(scale, "several")
+    @property
+    def steps(self) -> int:
+        """Over all epochs."""
+        return self.epochs * self.steps_per_epoch
 
-
-def pretrained(settings: Stage1Settings, scale: Scale, context: Context) -> Checkpoint:
-    """The checkpoint of stage 1 on the data's pre-training clips: from the cache, or trained now."""
-    return pretrain(settings, scale, context, context.pretraining(stage1_input(scale).sampling))
-
-
-def pretrain(settings: Stage1Settings, scale: Scale, context: Context, clips: PretrainClips) -> Checkpoint:
-    """Train stage 1 on `clips`, or find it in the cache. A second process that wants the same one waits for it."""
-    network = pretraining_network(scale, context.weights, context.seed)
-    network.config.norm_pix_loss = settings.norm_pix_loss
-    facts = _facts(settings, scale, context, clips, network)
-    folder = context.cache / "stage1" / hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if not (folder / "stage1.json").is_file():
-            losses = _train(network.to(context.device), settings, scale, context, clips)
-            with replacing(folder) as temporary:
-                network.save_pretrained(temporary)
-                card = {**facts, "losses": losses, "subjects": sorted(set(clips.subjects)), "clips": list(clips.ids)}
-                (temporary / "stage1.json").write_text(json.dumps(card, indent=1, sort_keys=True), encoding="utf-8")
-    return Checkpoint(folder, sha256_of(folder / "model.safetensors"))
+    def at(self, step: int) -> tuple[int, NDArray[np.int64]]:
+        """The epoch of a step and its clips, (at most batch_size,)."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = _permutation(len(self.samples), self.seed, epoch)
+        first = place * self.batch_size
+        return epoch, np.asarray(self.samples)[order[first : first + self.batch_size]]
 
 
-def stage1_flop(settings: Stage1Settings, scale: Scale, clips: int) -> float:
-    """FLOP of stage 1: forward and backward (three forwards) over visible tokens, decoder over all."""
-    config = videomae_config(scale)
-    slots = config.num_frames // config.tubelet_size
-    patches = all_tokens(config) // slots
-    visible = slots * (patches - int(settings.mask_ratio * patches))
-    decoder = encoder.transformer_flop(
-        slots * patches,
-        config.decoder_hidden_size,
-        config.decoder_intermediate_size,
-        config.decoder_num_hidden_layers,
-    )
-    return 3 * settings.stage1_epochs * clips * (encoder.encoder_flop(scale, visible) + decoder)
+@lru_cache(maxsize=2)
+def _permutation(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch, 0, ORDER]).permutation(count)
 
 
-def _facts(
-    settings: Stage1Settings, scale: Scale, context: Context, clips: PretrainClips, network: VideoMAEForPreTraining
+def split_held_out(count: int, share: float, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Clips to train on and clips to watch the loss on, both in order."""
+    order = np.random.default_rng([seed, 0, 0, HELD_OUT]).permutation(count)
+    cut = round(share * count)
+    return tuple(sorted(order[cut:].tolist())), tuple(sorted(order[:cut].tolist()))
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of each step is one process's: `parts` of equal size, one after the other."""
+
+    process: int
+    processes: int
+    parts: int
+    part_size: int | None  # fill up to this size with clips of no weight, for a compiled network; None: as they come
+
+    def of(self, samples: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Clips of each part and their weights in the mean over the step. A part is never empty."""
+        chunks = np.array_split(samples, self.processes * self.parts)[self.process * self.parts :][: self.parts]
+        return [self._filled(chunk, samples) for chunk in chunks]
+
+    def _filled(
+        self, chunk: NDArray[np.int64], samples: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        size = max(self.part_size or 0, len(chunk), 1)
+        weights = np.zeros(size, dtype=np.float32)
+        weights[: len(chunk)] = 1 / len(samples)
+        return np.concatenate([chunk, np.repeat(samples[:1], size - len(chunk))]), weights
+
+
+class ClipSource:
+    """Views and masks of clips, read from the memory map when asked for: thousands cannot stay open at once."""
+
+    def __init__(self, clips: PretrainClips, ratio: float, slots: int, patches: int, seed: int) -> None:
+        self.keys, self.open = clips.frame_keys, clips.stores.frames.open
+        self.ratio, self.slots, self.patches, self.seed = ratio, slots, patches, seed
+        self.masked = slots * int(ratio * patches)  # tokens, in every mask
+
+    def training(self, epoch: int, sample: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """A view (T, S, S, 3), drawn for this epoch, and its mask (tokens,)."""
+        views = self.open(self.keys[sample])
+        view = int(np.random.default_rng([self.seed, epoch, sample, VIEW]).integers(len(views)))
+        return views[view], self._mask(self.seed, epoch, sample)
+
+    def held_out(self, sample: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The middle view and a mask that is the same whenever it is asked for."""
+        views = self.open(self.keys[sample])
+        return views[len(views) // 2], self._mask(self.seed, 0, sample, HELD_OUT_MASK)
+
+    def _mask(self, *key: int) -> NDArray[np.bool_]:
+        return tube_mask(self.ratio, self.slots, self.patches, *key)
+
+
+class Steps(Dataset[list[Batch]]):
+    """Item s: this process's parts of step s, as (frames uint8 (n, T, S, S, 3), masks (n, tokens), weights (n,))."""
+
+    def __init__(self, source: ClipSource, agenda: Agenda, share: Share) -> None:
+        self.source, self.agenda, self.share = source, agenda, share
+
+    def __getitem__(self, step: int) -> list[Batch]:
+        epoch, samples = self.agenda.at(step)
+        parts = []
+        for chosen, weights in self.share.of(samples):
+            pairs = [self.source.training(epoch, int(sample)) for sample in chosen]
+            parts.append((*_stacked(pairs), torch.from_numpy(weights)))
+        return parts
+
+
+@dataclass
+class Curve:
+    """What was seen so far: the mean loss of each step, and (step, mean loss) of the held-out clips."""
+
+    losses: list[float] = field(default_factory=list)
+    held_out: list[tuple[int, float]] = field(default_factory=list)
+
+
+def train(
+    network: VideoMAEForPreTraining,
+    clips: PretrainClips,
+    settings: Stage1Settings,
+    wanted: Input,
+    context: Context,
+    site: Site,
 ) -> dict[str, Any]:
-    """Whatever the final weights follow from."""
-    code = [Path(module.__file__ or "").read_bytes() for module in (encoder, masking, batches)]
-    code.append(Path(__file__).read_bytes())
-    own = Stage1Settings.model_fields.keys() - VideoMAESettings.model_fields.keys()
-    return {
-        "settings": settings.model_dump(mode="json", include=set(own)),
-        "size": scale.size,
-        "init": scale.init,
-        "initial_weights": digest_of_state(network.state_dict()),
-        "frames": hashlib.sha256("".join(clips.frame_keys).encode()).hexdigest(),
-        "seed": context.seed,
-        "device": context.device.split(":")[0],
-        "threads": context.threads,
-        "code": hashlib.sha256(b"\0".join(code)).hexdigest(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
-    }
+    """Train `network` on `clips` into `site.folder`; facts for the checkpoint's card.
+
+    Raises:
+        BadInput: the loss is no longer finite, nothing is left to train on, or the tracker is not installed.
+    """
+    with _device(context.device):
+        training = _Training(network, clips, settings, context, site)
+        training.run()
+        training.finish(clips, wanted)
+        return training.facts(clips)
 
 
-def _train(
-    network: VideoMAEForPreTraining, settings: Stage1Settings, scale: Scale, context: Context, clips: PretrainClips
-) -> list[float]:
-    """Train in place; the mean loss of each epoch."""
-    wanted, frames = stage1_input(scale), clips.frames()
-    slots = network.config.num_frames // network.config.tubelet_size
-    patches = all_tokens(network.config) // slots
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.stage1_lr)
-    bf16 = context.device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
-    if context.device.startswith("cuda"):
-        network.activation_checkpointing_enable({"use_reentrant": False})
-    network.train()
-    losses = []
-    with context.progress.track("stage 1 (clips)", settings.stage1_epochs * len(frames)) as advance:
-        for epoch in range(settings.stage1_epochs):
-            order = np.random.default_rng([context.seed, epoch]).permutation(len(frames))
-            total, seen = 0.0, 0
-            for first in range(0, len(order), settings.stage1_batch_size):
-                samples = order[first : first + settings.stage1_batch_size]
-                views = [frames[i][_view(len(frames[i]), context.seed, epoch, int(i))] for i in samples]
-                masks = [
-                    masking.tube_mask(settings.mask_ratio, slots, patches, context.seed, epoch, int(i)) for i in samples
-                ]
-                batch = batches.to_batch(views, wanted, context.device)
-                with torch.autocast(context.device.split(":")[0], dtype=torch.bfloat16, enabled=bf16):
-                    loss = network(batch, torch.from_numpy(np.stack(masks)).to(context.device)).loss
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                total, seen = total + loss.item() * len(samples), seen + len(samples)
-                advance(epoch * len(frames) + seen)
-            losses.append(total / len(frames))
-    return losses
+class _Training:
+    """One process of a training: all hold the same weights, only the main one writes."""
+
+    def __init__(
+        self,
+        network: VideoMAEForPreTraining,
+        clips: PretrainClips,
+        settings: Stage1Settings,
+        context: Context,
+        site: Site,
+    ) -> None:
+        self.network, self.settings, self.context, self.site = network, settings, context, site
+        self.precision = precision_on(settings.stage1_precision, context.device)
+        self.accelerator = _accelerator(self.precision, settings, context, site)
+        training, self.watched = split_held_out(len(clips), settings.stage1_held_out, context.seed)
+        if not training:
+            raise BadInput(f"--set stage1_held_out={settings.stage1_held_out:g} leaves no clip to train on; lower it")
+        self.agenda = Agenda(training, settings.stage1_epochs, settings.stage1_batch_size, context.seed)
+        slots = network.config.num_frames // network.config.tubelet_size
+        patches = all_tokens(network.config) // slots
+        self.source = ClipSource(clips, settings.mask_ratio, slots, patches, context.seed)
+        self.curve, self.start = Curve(), 0
+        self.pending: list[torch.Tensor] = []
+        self._prepare()
+
+    def run(self) -> None:
+        """All steps that are left."""
+        agenda, clips = self.agenda, self.settings.stage1_epochs * len(self.agenda.samples)
+        looked = saved = time.monotonic()
+        if self.start == 0:
+            self._watch(0)
+        with self.context.progress.track("stage 1 (clips)", clips) as advance:
+            for step, batches in enumerate(self._loader(), self.start):
+                self._step(step, batches)
+                done, now = step + 1, time.monotonic()
+                save = self.accelerator.is_main_process and now - saved >= self.site.save_every_s
+                if done % agenda.steps_per_epoch == 0:
+                    self._watch(done)
+                if save or done == agenda.steps or now - looked >= LOOK_EVERY_S:
+                    self._look()
+                    looked = now
+                if save and done < agenda.steps:
+                    self._save(done)
+                    saved = time.monotonic()
+                advance(min(done * agenda.batch_size, clips))
+
+    def finish(self, clips: PretrainClips, wanted: Input) -> None:
+        """Weights, curve and pictures; the checkpoints that nobody asked to keep go."""
+        if self.accelerator.is_main_process:
+            self._write_all(clips, wanted)
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+        self.accelerator.wait_for_everyone()
+
+    def facts(self, clips: PretrainClips) -> dict[str, Any]:
+        """For the card."""
+        return {
+            "precision": self.precision,
+            "processes": self.accelerator.num_processes,
+            "steps": self.agenda.steps,
+            "loss_first_epoch": float(np.mean(self.curve.losses[: self.agenda.steps_per_epoch])),
+            "loss_last_epoch": float(np.mean(self.curve.losses[-self.agenda.steps_per_epoch :])),
+            "held_out": [[step, loss] for step, loss in self.curve.held_out],
+            "held_out_clips": [clips.ids[sample] for sample in self.watched],
+        }
+
+    def _prepare(self) -> None:
+        """Model and optimiser, from the newest checkpoint where there is one."""
+        settings, on_gpu = self.settings, self.context.device.startswith("cuda")
+        newest = _newest(self.site.folder)
+        saved = _restored(self.network, newest) if newest else None
+        again = on_gpu if settings.stage1_checkpointing is None else settings.stage1_checkpointing
+        self.reconstruction = Reconstruction(self.network, again, settings.stage1_compile).train()
+        optimiser = torch.optim.Adam(self.reconstruction.parameters(), lr=settings.stage1_lr, fused=True)
+        self.model, self.optimiser = self.accelerator.prepare(self.reconstruction, optimiser)
+        if saved:
+            self.optimiser.load_state_dict(saved["optimiser"])
+            if self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(saved["scaler"])
+            self.curve = Curve(saved["losses"], [(step, loss) for step, loss in saved["held_out"]])
+            self.start = saved["step"]
+        self.accelerator.wait_for_everyone()  # none may save before all have read
+
+    def _loader(self) -> DataLoader[list[Batch]]:
+        settings, processes = self.settings, self.accelerator.num_processes
+        parts = settings.stage1_accumulation
+        fixed = -(-settings.stage1_batch_size // (processes * parts)) if settings.stage1_compile else None
+        share = Share(self.accelerator.process_index, processes, parts, fixed)
+        return DataLoader(
+            Steps(self.source, self.agenda, share),
+            batch_size=None,
+            sampler=range(self.start, self.agenda.steps),
+            num_workers=self.site.workers,
+            pin_memory=self.context.device.startswith("cuda"),
+        )
+
+    def _step(self, step: int, batches: Sequence[Batch]) -> None:
+        settings, accelerator = self.settings, self.accelerator
+        share = rate_share(step / self.agenda.steps, settings.stage1_warmup, settings.stage1_schedule)
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.stage1_lr * share
+        # DDP averages over processes and accelerate over parts; the weights already make a mean over the batch.
+        undo = accelerator.num_processes * settings.stage1_accumulation
+        total = torch.zeros((), device=accelerator.device)
+        for batch in batches:
+            frames, masked, weights = batch
+            frames, weights = (part.to(accelerator.device, non_blocking=True) for part in (frames, weights))
+            with accelerator.accumulate(self.model):
+                loss = (self.model(frames, masked, self.source.masked) * weights).sum()
+                accelerator.backward(loss * undo)
+                self.optimiser.step()
+                self.optimiser.zero_grad(set_to_none=True)
+            total += loss.detach()
+        self.pending.append(accelerator.reduce(total, reduction="sum"))
+
+    def _look(self) -> None:
+        """Fetch the losses from the device, which waits for it; show them to the tracker."""
+        losses = [loss.item() for loss in self.pending]
+        self.pending = []
+        for loss in losses:
+            step = len(self.curve.losses)
+            if not math.isfinite(loss):
+                raise BadInput(
+                    f"stage 1: the loss of step {step} is {loss}; lower stage1_lr, raise stage1_warmup, or use "
+                    "--set stage1_precision=fp32"
+                )
+            self.curve.losses.append(loss)
+            self.accelerator.log({"loss": loss}, step=step)
+
+    @torch.no_grad()
+    def _watch(self, step: int) -> None:
+        """The mean loss of the held-out clips, each process taking its share of them."""
+        if not self.watched:
+            return
+        accelerator = self.accelerator
+        mine = self.watched[accelerator.process_index :: accelerator.num_processes]
+        total = torch.zeros((), device=accelerator.device)
+        for first in range(0, len(mine), self.settings.stage1_batch_size):
+            pairs = [self.source.held_out(sample) for sample in mine[first : first + self.settings.stage1_batch_size]]
+            frames, masked = _stacked(pairs)
+            with accelerator.autocast():
+                total += self.reconstruction(frames.to(accelerator.device), masked, self.source.masked).sum()
+        loss = accelerator.reduce(total, reduction="sum").item() / len(self.watched)
+        self.curve.held_out.append((step, loss))
+        accelerator.log({"held_out_loss": loss}, step=step)
+
+    def _save(self, step: int) -> None:
+        """A checkpoint in one rename; those that it makes needless go afterwards."""
+        folder = self.site.folder / "checkpoints"
+        scaler = self.accelerator.scaler
+        state = {
+            "step": step,
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+            "losses": self.curve.losses,
+            "held_out": [list(pair) for pair in self.curve.held_out],
+        }
+        with replacing(folder / f"{STEP}{step:08d}") as temporary:
+            self.network.save_pretrained(temporary)
+            torch.save(state, temporary / STATE)
+        for old in _checkpoints(self.site.folder)[: -max(self.site.keep, 1)]:
+            shutil.rmtree(old)
+
+    def _write_all(self, clips: PretrainClips, wanted: Input) -> None:
+        folder = self.site.folder
+        shown = [i for i in (self.watched or self.agenda.samples) if i in set(self.site.shown)][:SHOWN]
+        write_atomically(folder / "losses.csv", _table(self.curve, self.agenda, self.settings))
+        pictures.loss_curve(folder / "losses.png", self.curve.losses, self.curve.held_out, self.agenda.steps_per_epoch)
+        if shown:
+            views, masks = zip(*(self.source.held_out(sample) for sample in shown), strict=True)
+            names = [clips.ids[sample] for sample in shown]
+            pictures.reconstructions(folder / "reconstruction.png", self.network, views, masks, names, wanted)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".final.") as temporary:
+            self.network.save_pretrained(temporary)
+            for name in ("model.safetensors", "config.json"):
+                with replacing(folder / name) as whole:
+                    os.replace(Path(temporary) / name, whole)
+        for old in _checkpoints(folder)[: -self.site.keep or None]:
+            shutil.rmtree(old)
 
 
-def _view(views: int, seed: int, epoch: int, sample: int) -> int:
-    """Which view of a clip an epoch sees; the 1 keeps this draw apart from the mask's."""
-    return int(np.random.default_rng([seed, epoch, sample, 1]).integers(views))
+def _accelerator(precision: str, settings: Stage1Settings, context: Context, site: Site) -> Accelerator:
+    if site.tracker is not None and not _installed(site.tracker):
+        raise BadInput(
+            f"--track {site.tracker}: it is not installed here; `pip install {site.tracker}`, or leave it out"
+        )
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")  # accelerate knows no other yet
+    AcceleratorState._reset_state()  # else a second training in this process could not have another precision
+    accelerator = Accelerator(
+        cpu=context.device == "cpu",
+        mixed_precision="no" if precision == "fp32" else precision,
+        gradient_accumulation_steps=settings.stage1_accumulation,
+        log_with=site.tracker,
+        project_dir=site.folder,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
+    )
+    if site.tracker:
+        accelerator.init_trackers("seizure-bench-stage1", config=settings.model_dump(mode="json"))
+    return accelerator
+
+
+def _installed(tracker: str) -> bool:
+    return tracker == "tensorboard" or find_spec(tracker) is not None
+
+
+def _device(device: str) -> AbstractContextManager[Any]:
+    """`cuda:1` for accelerate, which takes the current GPU of a single process."""
+    return torch.cuda.device(device) if device.startswith("cuda:") else nullcontext()
+
+
+def _stacked(pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.bool_]]]) -> tuple[torch.Tensor, torch.Tensor]:
+    frames, masks = zip(*pairs, strict=True)
+    return torch.from_numpy(np.stack(frames)), torch.from_numpy(np.stack(masks))
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints, the newest last."""
+    return sorted((folder / "checkpoints").glob(f"{STEP}*"))
+
+
+def _newest(folder: Path) -> Path | None:
+    return next(reversed(_checkpoints(folder)), None)
+
+
+def _restored(network: VideoMAEForPreTraining, saved: Path) -> dict[str, Any]:
+    """Put the weights of a checkpoint into the network; the rest of its state. Nothing in it is executed."""
+    weights = saved / "model.safetensors"
+    load_strictly(network, in_todays_names(read_state(weights, remedy=AGAIN), weights, AGAIN), weights, remedy=AGAIN)
+    try:
+        state: dict[str, Any] = torch.load(saved / STATE, map_location="cpu", weights_only=True)
+        if state["step"] != int(saved.name.removeprefix(STEP)):
+            raise ValueError(f"it is of step {state['step']}")
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise BadInput(
+            f"{saved / STATE}: cannot be gone on from ({str(error).splitlines()[0][:120]}); {AGAIN}"
+        ) from error
+    return state
+
+
+def _table(curve: Curve, agenda: Agenda, settings: Stage1Settings) -> str:
+    """losses.csv: one row a step; the held-out loss stands where it was measured, after that many steps."""
+    watched = dict(curve.held_out)
+    rows = ["step,epoch,lr,loss,held_out_loss_before"]
+    for step, loss in enumerate([*curve.losses, None]):
+        rate = settings.stage1_lr * rate_share(step / agenda.steps, settings.stage1_warmup, settings.stage1_schedule)
+        cells = [step, step // agenda.steps_per_epoch, repr(rate), "" if loss is None else repr(loss)]
+        seen = repr(watched[step]) if step in watched else ""
+        if loss is not None or seen:
+            rows.append(",".join(map(str, [*cells, seen])))
+    return "\n".join(rows) + "\n"

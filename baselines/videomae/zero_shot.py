@@ -7,28 +7,23 @@ head=rodent-prototype  nearest class mean of rodent seizure and normal clips: th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from transformers import VideoMAEForPreTraining
 
-from baselines.videomae.encoder import (
-    encoder_flop,
-    pretraining_network,
-    stage1_encoder,
-    videomae_input,
-    videomae_weights,
-)
+from baselines.common.weights import digest_of_state
+from baselines.videomae.encoder import encoder_flop, videomae_input
 from baselines.videomae.frozen import FrozenEncoder
-from baselines.videomae.pretrain import Stage1Settings, pretrained, stage1_flop
+from baselines.videomae.pretrain import Stage1Settings
+from baselines.videomae.stage1 import FirstStage
 from benchmark.baseline import Context, Scale, Scores
 from benchmark.data.dataset import Clips, Support, seed_of
 from benchmark.registry import register
-from benchmark.weights.catalogue import PublishedWeights
 from tasks.errors import BadInput
+
+RODENTS = "+R(Y/N)"  # the mix whose labelled clips make the prototypes
 
 
 class ZeroShotSettings(Stage1Settings):
@@ -39,7 +34,7 @@ class ZeroShotSettings(Stage1Settings):
 
 
 @register("zero_shot")
-class ZeroShot:
+class ZeroShot(FirstStage):
     """The stage-1 encoder without any human label: random heads, or rodent class means."""
 
     Settings = ZeroShotSettings
@@ -49,19 +44,10 @@ class ZeroShot:
         self.settings, self.scale = settings, scale
         self.input = videomae_input(scale, settings.place)
 
-    @property
-    def published(self) -> PublishedWeights | None:
-        return videomae_weights(self.scale)
-
-    def build(self, weights: Path | None, seed: int) -> VideoMAEForPreTraining:
-        """Encoder and decoder, before stage 1."""
-        return pretraining_network(self.scale, weights, seed)
-
     def setup(self, context: Context) -> None:
         """Stage 1, then the heads or the rodents' class means."""
-        checkpoint = pretrained(self.settings, self.scale, context)
-        encoder = stage1_encoder(checkpoint.folder, self.settings.pool)
-        self.weights = checkpoint.weights
+        encoder = self.pretrained_encoder(context)
+        self.weights = digest_of_state(encoder.state_dict())
         self.frozen = FrozenEncoder(encoder, self.weights, self.input, context.device, context.threads)
         if self.settings.head == "random":
             draws = [np.random.default_rng(seed_of(context.seed, k)) for k in range(self.settings.head_seeds)]
@@ -89,15 +75,12 @@ class ZeroShot:
     def card(self) -> dict[str, str]:
         return {"pool": self.settings.pool, "place": self.settings.place, "start_sha256": self.weights}
 
-    def setup_flop(self, stage1_clips: int) -> float:
-        return stage1_flop(self.settings, self.scale, stage1_clips)
-
     def episode_flop(self, support: int, query: int) -> float:
         return query / 20 * encoder_flop(self.scale)
 
     def _rodent_means(self, context: Context) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean feature of normal and of seizure clips of the other species."""
-        clips = context.pretraining(self.input.sampling)
+        clips = context.pretraining(self.input.sampling, RODENTS)
         features = clips.embeddings(self).astype(np.float64)
         rodent, seizure = np.array([s != "human" for s in clips.species]), np.array(clips.seizure)
         for what, chosen in (("normal", rodent & ~seizure), ("seizure", rodent & seizure)):

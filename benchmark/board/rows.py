@@ -68,7 +68,7 @@ def _row(records: Sequence[Record], card: RunCard, path: Path, scores: MethodSco
     record = records[-1]
     unit, stamp = record.unit, record.provenance
     return BoardRow(
-        method=unit.method,
+        method=unit.method + _pretrained_mark(records),
         baseline=unit.baseline,
         init=INIT_NAMES.get(unit.init, unit.init),
         pool=record.card.get("pool", "-"),
@@ -83,6 +83,12 @@ def _row(records: Sequence[Record], card: RunCard, path: Path, scores: MethodSco
         commit=str(stamp.get("commit", "unknown"))[:12] + ("+dirty" if stamp.get("dirty") else ""),
         scores=scores,
     )
+
+
+def _pretrained_mark(records: Sequence[Record]) -> str:
+    """Whatever else a row shows, it must not be read without this."""
+    most = max(record.checks.get("pretrained_patients", 0) for record in records)
+    return f" [PRE-TRAINED ON {most} TEST PATIENTS]" if most else ""
 
 
 def _data_name(card: RunCard) -> str:

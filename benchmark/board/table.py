@@ -37,16 +37,21 @@ RANDOM_INIT = (
     "Rows marked random-init start from random weights: they show that the code runs, not what the published method "
     "of that name can do."
 )
+HOW_SCORED = "Each clip's scores are averaged over episodes, then scored once; brackets: 95% interval over patients."
+ORDER = (
+    "Per episode ± SD is the paper's way; that SD is between episodes and says nothing about other patients. "
+    "The order is no verdict: overlapping intervals do not tell methods apart."
+)
 NOTHING = "No scored runs under runs/ yet; `seizure-bench run --model chance` makes one."
 PAPER = Path(__file__).with_name("paper_2603_12887.yaml")
 
-_TITLES: dict[Metric, str] = {
+TITLES: dict[Metric, str] = {
     "balanced_accuracy": "bacc at 0.5",
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",
     "brier": "Brier",
 }
-_ABSENT = "—"
+ABSENT = "—"
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,12 @@ def render(rows: Sequence[BoardRow], paper: PaperResults | None, fmt: str) -> st
     return formats[fmt](_tables(rows), paper)
 
 
+def warnings_of(rows: Sequence[BoardRow]) -> list[str]:
+    """The sentences that must stand over these rows."""
+    rendered = [RENDERED] if any(row.rendered for row in rows) else []
+    return rendered + ([RANDOM_INIT] if any(row.random_init for row in rows) else [])
+
+
 @dataclass(frozen=True)
 class _Table:
     """Rows that may stand side by side, sorted."""
@@ -139,8 +150,7 @@ class _Table:
 
     @property
     def warnings(self) -> list[str]:
-        rendered = [RENDERED] if any(row.rendered for row in self.rows) else []
-        return rendered + ([RANDOM_INIT] if any(row.random_init for row in self.rows) else [])
+        return warnings_of(self.rows)
 
 
 def _tables(rows: Sequence[BoardRow]) -> list[_Table]:
@@ -169,12 +179,13 @@ def _markdown(tables: list[_Table], paper: PaperResults | None) -> str:
 def _markdown_table(table: _Table) -> str:
     shots = ", ".join(map(str, table.shots))
     scale = f"mean of {shots} shots" if len(table.shots) > 1 else f"{shots} shots"
-    heading = f"### {_cell(table.task)}, {_cell(table.protocol)}: {_cell(table.data)}, {scale}"
+    heading = f"### {cell(table.task)}, {cell(table.protocol)}: {cell(table.data)}, {scale}"
     names = Counter(row.method for row in table.rows)
-    headers = ["method", "init", "size", "pool", *(f"{_TITLES[metric]} [95%]" for metric in METRICS)]
+    headers = ["method", "init", "size", "pool", *(f"{TITLES[metric]} [95%]" for metric in METRICS)]
     headers += ["ROC-AUC per episode ± SD"]
     body = [_markdown_row(row, alone=names[row.method] == 1) for row in table.rows]
-    return "\n\n".join([heading, *table.warnings, _clips(table), _pipe(headers, body, left=4), *_notes(table)])
+    notes = [f"{HOW_SCORED} {ORDER}", *footnotes(table.rows)]
+    return "\n\n".join([heading, *table.warnings, _clips(table), pipe(headers, body, left=4), *notes])
 
 
 def _clips(table: _Table) -> str:
@@ -185,27 +196,27 @@ def _clips(table: _Table) -> str:
 
 def _markdown_row(row: BoardRow, alone: bool) -> list[str]:
     """`alone`: no other row has this method's name, so the run need not be named."""
-    averaged = row.scores.averaged
-    counts, metrics = averaged.counts, averaged.metrics
+    metrics = row.scores.averaged.metrics
     episodes = metrics["roc_auc"].per_episode
-    few = r" \*" if any(interval.source == CLIPS for interval in _intervals(averaged)) else ""
-    name = _cell(row.method if alone else f"{row.method} (run {row.run})") + few
-    name += (" ‡" if counts.missing_predictions else "") + (" §" if row.versions > 1 else "")
     return [
-        name,
-        *(_cell(row.identity[key]) for key in ("init", "size", "pool")),
-        *(_with_interval(metrics[metric].per_clip.value, metrics[metric].per_clip.interval) for metric in METRICS),
-        f"{_number(episodes.mean)} ± {_number(episodes.sd)}" if episodes.mean is not None else _ABSENT,
+        cell(row.method if alone else f"{row.method} (run {row.run})") + marks(row),
+        *(cell(row.identity[key]) for key in ("init", "size", "pool")),
+        *(with_interval(metrics[metric].per_clip.value, metrics[metric].per_clip.interval) for metric in METRICS),
+        f"{_number(episodes.mean)} ± {_number(episodes.sd)}" if episodes.mean is not None else ABSENT,
     ]
 
 
-def _notes(table: _Table) -> list[str]:
-    notes = [
-        "Each clip's scores are averaged over episodes, then scored once; brackets: 95% interval over patients. "
-        "Per episode ± SD is the paper's way; that SD is between episodes and says nothing about other patients. "
-        "The order is no verdict: overlapping intervals do not tell methods apart."
-    ]
-    intervals = [interval for row in table.rows for interval in _intervals(row.scores.averaged)]
+def marks(row: BoardRow) -> str:
+    """What `footnotes` explains, to be put behind a row's name."""
+    few = r" \*" if any(interval.source == CLIPS for interval in _intervals(row.scores.averaged)) else ""
+    missing = " ‡" if row.scores.averaged.counts.missing_predictions else ""
+    return few + missing + (" §" if row.versions > 1 else "")
+
+
+def footnotes(rows: Sequence[BoardRow]) -> list[str]:
+    """Explanations of the marks that these rows bear."""
+    notes = []
+    intervals = [interval for row in rows for interval in _intervals(row.scores.averaged)]
     if any(interval.source == CLIPS for interval in intervals):
         notes.append(
             r"\* Fewer than 8 patients: the interval resamples clips within each class. It can be too narrow, "
@@ -215,17 +226,17 @@ def _notes(table: _Table) -> list[str]:
         notes.append(
             "† All resamples gave the same value; at 0 or 1 the other end is the exact limit for that many patients."
         )
-    for row in table.rows:
+    for row in rows:
         counts = row.scores.averaged.counts
         if counts.missing_predictions:
             planned = counts.predictions + counts.missing_predictions
             notes.append(
-                f"‡ {_cell(row.method)}: {counts.missing_predictions} of {planned} predictions are missing "
+                f"‡ {cell(row.method)}: {counts.missing_predictions} of {planned} predictions are missing "
                 f"(failed units: {counts.missing_units}); scored on the rest, nothing filled in."
             )
         if row.versions > 1:
             notes.append(
-                f"§ {_cell(row.method)}: its units come from {row.versions} states of its code; run it again with all "
+                f"§ {cell(row.method)}: its units come from {row.versions} states of its code; run it again with all "
                 "these shots to renew them."
             )
     return notes
@@ -237,28 +248,30 @@ def _markdown_paper(paper: PaperResults) -> str:
 
     body = []
     for row in paper.rows:
-        body.append(line(_cell(row.name), row.kind, "average", row))
-        body += [line(_cell(row.name), row.kind, str(shot.shots), shot) for shot in row.per_shot]
+        body.append(line(cell(row.name), row.kind, "average", row))
+        body += [line(cell(row.name), row.kind, str(shot.shots), shot) for shot in row.per_shot]
     headers = ["method", "kind", "shots", "bacc", "ROC-AUC", "PR-AUC"]
-    return "\n\n".join([f"### {_cell(paper.label)}", _cell(paper.note), _pipe(headers, body, left=3)])
+    return "\n\n".join([f"### {cell(paper.label)}", cell(paper.note), pipe(headers, body, left=3)])
 
 
-def _pipe(headers: list[str], body: list[list[str]], left: int) -> str:
+def pipe(headers: list[str], body: list[list[str]], left: int) -> str:
+    """A Markdown table whose first `left` columns are text."""
     align = ["left"] * left + ["right"] * (len(headers) - left)
     return tabulate(body, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
-def _with_interval(value: float | None, interval: Interval | None) -> str:
+def with_interval(value: float | None, interval: Interval | None) -> str:
+    """A figure as `0.612 [0.40, 0.80]`."""
     if value is None:
-        return _ABSENT
+        return ABSENT
     if interval is None:
-        return f"{_number(value)} [{_ABSENT}]"
+        return f"{_number(value)} [{ABSENT}]"
     mark = "†" if interval.degenerate else ""
     return f"{_number(value)} [{interval.low:.2f}, {interval.high:.2f}]{mark}"
 
 
 def _number(value: float | None) -> str:
-    return _ABSENT if value is None else f"{value:.3f}"
+    return ABSENT if value is None else f"{value:.3f}"
 
 
 def _intervals(scores: Scores) -> list[Interval]:
@@ -270,17 +283,22 @@ def _reported(figures: ReportedFigures) -> dict[str, float]:
     return {name: getattr(figures, name) for name in ("balanced_accuracy", "roc_auc", "pr_auc")}
 
 
-def _cell(text: object) -> str:
+def cell(text: object) -> str:
     """Text of a stranger as one inert Markdown cell: no new cell, line, tag, link, code or hidden character."""
     visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(text))
     escaped = html.escape(" ".join(visible.split()), quote=False)
-    return re.sub(r"([\\`*|\[\]])", r"\\\1", escaped) or _ABSENT
+    return re.sub(r"([\\`*|\[\]])", r"\\\1", escaped) or ABSENT
 
 
 def _csv(tables: list[_Table], paper: PaperResults | None) -> str:
-    lines = [line for table in tables for row in table.rows for line in _csv_lines(table, row)]
+    lines = [line for table in tables for row in table.rows for line in csv_lines(row, table.warnings)]
     if paper is not None:
         lines += _csv_reported(paper)
+    return csv_text(lines)
+
+
+def csv_text(lines: Sequence[dict[str, object]]) -> str:
+    """Lines as CSV with a heading, in which nothing is a formula."""
     out = io.StringIO()
     columns = list(dict.fromkeys(column for line in lines for column in line))
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
@@ -289,7 +307,8 @@ def _csv(tables: list[_Table], paper: PaperResults | None) -> str:
     return out.getvalue()
 
 
-def _csv_lines(table: _Table, row: BoardRow) -> Iterable[dict[str, object]]:
+def csv_lines(row: BoardRow, warnings: Sequence[str]) -> Iterable[dict[str, object]]:
+    """A row's figures by column: averaged over shots, then (if there are several) shot by shot."""
     single = row.scores.per_shot if len(row.scores.per_shot) > 1 else ()  # of one shot, the average is it
     for scores in (row.scores.averaged, *single):
         line: dict[str, object] = {"status": "scored", **row.identity, "shots": _csv_shots(scores.shots)}
@@ -301,7 +320,7 @@ def _csv_lines(table: _Table, row: BoardRow) -> Iterable[dict[str, object]]:
             line |= {f"{metric}_{key}": interval.get(key) for key in ("low", "high", "source", "degenerate")}
             line[f"{metric}_resamples_dropped"] = interval.get("resamples_dropped")
             line |= {f"{metric}_per_episode_{key}": value for key, value in score.per_episode.model_dump().items()}
-        yield {**line, "warning": " ".join(table.warnings)}
+        yield {**line, "warning": " ".join(warnings)}
 
 
 def _csv_reported(paper: PaperResults) -> Iterable[dict[str, object]]:

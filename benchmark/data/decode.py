@@ -263,8 +263,15 @@ def _read_timeline(path: Path, _size: int, _changed: int) -> _Timeline:
             # MP4 lists its frames ahead; AVI counts its slots, give or take one; Matroska says its length in bytes.
             promised = len(stream.index_entries) if "mp4" in container.format.name else 0
             promised = stream.frames - 1 if is_avi else promised
+            # Its index says which slots hold a picture: one whose header is damaged is passed over without a word.
+            indexed = sum(entry.size > 0 for entry in stream.index_entries) if is_avi else 0
             packets = np.fromiter(_packets(container, stream), dtype=_PACKET)
             _refuse_cut_file(path, packets, promised, is_avi)
+            if len(packets) < indexed:
+                raise BadInput(
+                    f"{path}: the file is damaged ({indexed - len(packets)} of its {indexed} frames cannot be found); "
+                    "replace it by the whole video"
+                )
             stamps, end, keys, counted = _presentation(path, packets[~packets["hidden"]], is_avi)
             tick, codec = Fraction(stream.time_base), str(stream.codec_context.name)
         with _open(path) as container:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from benchmark.data.decode import DECODER, walk_frames
 from benchmark.data.picture import Picture, Rule
-from benchmark.files import replacing
+from benchmark.files import replacing, sha256_of, write_atomically
 from tasks.errors import BadInput
 
 VIEWS = 3  # of "several"
@@ -136,18 +136,26 @@ class FrameStore:
         *,
         workers: int = 1,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        leave_out: Callable[[Request, str], None] | None = None,
     ) -> int:
         """Decode what is missing, `workers` videos at a time; return how many clips were decoded.
 
         Opens no video where nothing is missing. Raises BadInput, naming the file, at the first bad video; the clips
         finished by then stay. `progress(done, total)` counts clips, those already there included.
+
+        With `leave_out` a clip that cannot be decoded stops nothing: `leave_out(request, reason)` is told, one call at
+        a time, and may raise to stop. The verdict is kept beside the clips, so that it is not sought again.
         """
         wanted = {self.key(request, sampling): request for request in requests}
         missing: dict[Path, list[tuple[str, Request]]] = {}
         for key, request in wanted.items():
-            if not self._is_whole(key, request, sampling):
+            if self._is_whole(key, request, sampling):
+                continue
+            if leave_out and self._verdict(key).is_file():
+                leave_out(request, self._verdict(key).read_text(encoding="utf-8"))
+            else:
                 missing.setdefault(request.path, []).append((key, request))
-        total, to_do = len(wanted), sum(map(len, missing.values()))
+        total, to_do, lost = len(wanted), sum(map(len, missing.values())), 0
         done = total - to_do
         progress(done, total)
         if not missing:
@@ -161,13 +169,23 @@ class FrameStore:
                 done += 1
                 progress(done, total)
 
+        def failed(request: Request, reason: str) -> None:
+            nonlocal lost
+            with lock:
+                lost += 1
+                assert leave_out
+                leave_out(request, reason)
+            finished()
+
         # Threads: FFmpeg and swscale work outside Python's lock. Two processes were a fifth faster than two threads
         # on two busy cores, but must be spawned (CUDA forbids forks), which a caller's unguarded script breaks.
         at_once = min(max(workers, 1), len(missing))
         with ThreadPoolExecutor(max_workers=at_once) as pool:
             threads = 1 if at_once > 1 else max(workers, 1)
             jobs = [
-                pool.submit(self._decode, path, clips, sampling, threads, finished, stop)
+                pool.submit(
+                    self._decode_video, path, clips, sampling, threads, finished, stop, failed if leave_out else None
+                )
                 for path, clips in missing.items()
             ]
             try:
@@ -176,7 +194,7 @@ class FrameStore:
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
-        return to_do
+        return to_do - lost
 
     def _decode(
         self,
@@ -187,7 +205,7 @@ class FrameStore:
         finished: Callable[[], None],
         stop: Event,
     ) -> None:
-        """All missing clips of one video in one pass. A clip is in memory from its first frame to its last."""
+        """Clips of one video in one pass. A clip is in memory from its first frame to its last."""
         times = np.stack([sample_times(request.start_s, request.end_s, sampling) for _, request in clips])
         views, count = times.shape[1:]
         open_clips: dict[int, Frames] = {}
@@ -207,6 +225,39 @@ class FrameStore:
                         np.save(file, frames, allow_pickle=False)
                     finished()
 
+    def _decode_video(
+        self,
+        path: Path,
+        clips: Sequence[tuple[str, Request]],
+        sampling: Sampling,
+        threads: int,
+        finished: Callable[[], None],
+        stop: Event,
+        failed: Callable[[Request, str], None] | None,
+    ) -> None:
+        """All missing clips of one video in one pass; where that fails and faults are gathered, clip by clip.
+
+        So a fault costs the clips that it lies in, and whether a clip is readable does not hang on the others.
+        """
+        try:
+            self._decode(path, clips, sampling, threads, finished, stop)
+            return
+        except BadInput:
+            if failed is None:
+                raise
+            _refuse_other_content(path, clips[0][1].sha256)
+        for key, request in clips:
+            if stop.is_set():
+                return
+            if self._is_whole(key, request, sampling):
+                continue
+            try:
+                self._decode(path, [(key, request)], sampling, threads, finished, stop)
+            except BadInput as error:
+                reason = str(error).removeprefix(f"{path}: ")
+                write_atomically(self._verdict(key), reason)
+                failed(request, reason)
+
     def _is_whole(self, key: str, request: Request, sampling: Sampling) -> bool:
         """Whether the clip is there in the shape that it must have; what is cut or was replaced is not trusted."""
         if not self._path(key).is_file():
@@ -220,3 +271,20 @@ class FrameStore:
 
     def _path(self, key: str) -> Path:
         return self.root / key[:2] / f"{key}.npy"
+
+    def _verdict(self, key: str) -> Path:
+        """Why a clip cannot be decoded. The key covers file and decoder: another of either is a new question."""
+        return self._path(key).with_suffix(".unreadable")
+
+
+def _refuse_other_content(path: Path, sha256: str) -> None:
+    """A fault is the video's own only if these are its bytes: a failing disk must not look like bad data."""
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); check the disk, then run again") from error
+    if found != sha256:
+        raise BadInput(
+            f"{path}: has changed since the manifest was written (sha256 {found[:12]}, expected {sha256[:12]}); "
+            "restore the file or import the folder again"
+        )

@@ -4,7 +4,7 @@
               itself (sha256, duration_s, fps, width, height) is filled in where it is missing or `n/a`
     szcore    each video with an SzCORE event table (X.tsv or X_events.tsv) beside it, marked on the EEG;
               szcore-clinical: the same, marked on the video
-    rodepil   RodEpil's folders of labelled 10 s clips
+    rodepil   RodEpil's folders of labelled 10 s clips; a file that is no readable video is left out and named
 
 Each importer reads `src` into `_Found` recordings or tables; `import_data` does what they share: the new folder
 appears whole or not at all, videos are hard-linked (copied across file systems), and the manifest must validate.
@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +35,8 @@ from benchmark.data.manifest import (
     read_manifest,
     write_manifest,
 )
-from benchmark.files import replacing, sha256_of
+from benchmark.data.stage1 import most_left_out
+from benchmark.files import replacing, sha256_of, write_atomically
 from benchmark.progress import Progress
 from tasks.errors import BadInput
 
@@ -138,6 +139,8 @@ def import_rodepil(src: Path, out: Path, progress: Progress) -> None:
 
     A seizure clip gets one event over all of it: the label is of the clip, and says neither when within it the
     seizure began nor whether it began earlier. It was given by eye for convulsions, hence `clinical`.
+
+    Among 13,053 files one may be broken: up to 5% unreadable ones are left out (`_LeftOut`).
     """
     root = src if (src / "0").is_dir() or (src / "1").is_dir() else src / "Seizure_detection_10sec"
     paths = [path for label in "01" for path in _videos(root / label, optional=True)]
@@ -158,7 +161,9 @@ def import_rodepil(src: Path, out: Path, progress: Progress) -> None:
         _Found(path, {**shared, "subject_id": rat, "session_id": session}, onset_type="clinical")
         for path, rat, session in zip(paths, rats, sessions, strict=True)
     ]
-    _write(found, out, progress, _with_rodepil_label)
+    left_out = _LeftOut(len(found), progress)
+    _write(found, out, progress, _with_rodepil_label, left_out)
+    left_out.finish(out)
 
 
 IMPORTERS: dict[str, Callable[[Path, Path, Progress], None]] = {
@@ -169,14 +174,62 @@ IMPORTERS: dict[str, Callable[[Path, Path, Progress], None]] = {
 }
 
 
-def _write(found: Sequence[_Found], out: Path, progress: Progress, annotate: Callable[[_Found, float], _Found]) -> None:
-    """Probe, name, link and annotate each video, then write the manifest."""
+@dataclass
+class _LeftOut:
+    """Files that are no readable video: each is said by its path, and kept in `left_out.tsv` without it.
+
+    The path holds a date, as RodEpil's names do, and so stays out of the folder; number and sha256 find the file.
+    """
+
+    total: int
+    progress: Progress
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, one: _Found, error: BadInput) -> None:
+        reason = str(error).removeprefix(f"{one.path}: ")
+        try:
+            digest = sha256_of(one.path)
+        except OSError:
+            digest = UNKNOWN
+        whose = {name: one.facts[name] for name in ("subject_id", "session_id")}
+        self.rows.append({"number": len(self.rows) + 1, **whose, "sha256": digest, "reason": reason})
+        self.progress.say(f"{one.path}: left out ({len(self.rows)}): {reason}")
+        if len(self.rows) > most_left_out(self.total):
+            raise BadInput(
+                f"{one.path}: number {len(self.rows)} of {self.total:,} videos that cannot be read ({reason}); that is "
+                "more than single files; check disk and download, and restore them"
+            )
+
+    def finish(self, out: Path) -> None:
+        if self.rows:
+            table = pd.DataFrame(self.rows).to_csv(sep="\t", index=False, lineterminator="\n")
+            write_atomically(out / "left_out.tsv", table)
+            self.progress.say(f"{len(self.rows):,} of {self.total:,} videos left out, unreadable: see left_out.tsv")
+
+
+def _write(
+    found: Sequence[_Found],
+    out: Path,
+    progress: Progress,
+    annotate: Callable[[_Found, float], _Found],
+    left_out: _LeftOut | None = None,
+) -> None:
+    """Probe, name, link and annotate each video, then write the manifest.
+
+    What is no readable video is refused, or goes to `left_out`.
+    """
     recordings, events, intervals = [], [], []
     known: dict[str, _Found] = {}
     columns = [*RECORDING_COLUMNS, "split"] if any("split" in one.facts for one in found) else list(RECORDING_COLUMNS)
     with progress.track("importing videos", len(found)) as advance:
         for done, one in enumerate(found, 1):
-            computed = _computed(one.path)
+            try:
+                computed = _computed(one.path)
+            except BadInput as error:
+                if left_out is None:
+                    raise
+                left_out.add(one, error)
+                continue
             one = annotate(one, float(computed["duration_s"]))
             twin = known.setdefault(computed["sha256"], one)
             if twin is not one:

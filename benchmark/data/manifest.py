@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -194,7 +194,13 @@ def write_manifest(
         write_atomically(folder / f"{name}.tsv", text)
 
 
-def check_videos(manifest: Manifest, recording_ids: Iterable[str], memo: Path | None, progress: Progress) -> None:
+def check_videos(
+    manifest: Manifest,
+    recording_ids: Iterable[str],
+    memo: Path | None,
+    progress: Progress,
+    leave_out: Callable[[str, str], None] | None = None,
+) -> None:
     """Compare each recording's file with its row: sha256, length, rate and size.
 
     Args:
@@ -203,6 +209,8 @@ def check_videos(manifest: Manifest, recording_ids: Iterable[str], memo: Path | 
         memo: a JSON file of what was found before, by path, size and time of change, so that a terabyte of video
             is hashed once and not at every run; None looks at every file itself.
         progress: for the person who waits.
+        leave_out: told the recording and the reason where a file is the one meant, yet no readable video; without it
+            that, too, is BadInput.
 
     Raises:
         BadInput: a video is missing, has changed, cannot be read or is not as its row says.
@@ -216,9 +224,15 @@ def check_videos(manifest: Manifest, recording_ids: Iterable[str], memo: Path | 
             for done, name in enumerate(names, 1):
                 path, row = manifest.path_of(name), row_of[name]
                 stamp = _stamp(path, name)
-                found = known.get(stamp) or _look_at(path, row)
-                _compare(path, row, found)
-                learned[stamp] = found
+                try:
+                    found = known.get(stamp) or _look_at(path, row)
+                except BadInput as error:
+                    if leave_out is None:
+                        raise
+                    leave_out(name, str(error).removeprefix(f"{path}: "))
+                else:
+                    _compare(path, row, found)
+                    learned[stamp] = found
                 advance(done)
     finally:
         if memo and learned.keys() - known.keys():

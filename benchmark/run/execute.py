@@ -5,6 +5,7 @@ for each method:  decode what it wants (once, ever) -> setup -> for each unit: f
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections import Counter
@@ -16,13 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.baseline import Baseline, Context, Described, Scores
+from benchmark.baseline import Baseline, Context, Described, Pretrains, Scores
 from benchmark.data.dataset import Clips, PretrainClips, TaskData
 from benchmark.data.frames import Sampling
+from benchmark.data.stage1 import Declaration
 from benchmark.progress import Progress
 from benchmark.run.plan import Method
 from benchmark.run.provenance import provenance
 from benchmark.run.records import RunFolder
+from benchmark.run.stage1 import Origin, find_or_train
 from benchmark.run.units import Predictions, Record, WorkUnit
 from protocols.episodes import Episode, assert_disjoint
 from tasks.errors import BadInput
@@ -57,6 +60,11 @@ class Outcome:
         first = {error: key for key, error in reversed(self.failed.items())}
         lines = [f"{first[e]}{f' and {n - 1} like it' if n > 1 else ''}: {e}" for e, n in errors.items()]
         return text + "".join(f"\n  failed: {line}" for line in lines)
+
+
+def usual_threads() -> int:
+    """More than 4 threads seldom help one small training, and all must agree on the number."""
+    return min(4, os.cpu_count() or 1)
 
 
 def in_time(seconds: float) -> str:
@@ -94,7 +102,7 @@ def execute(
             todo = list(group)
             method = todo[0][0]
             try:
-                baseline, stamp = _prepare(method, data, machine, progress, outcome)
+                ready = prepare(method, data, machine, progress, outcome)
             except BadInput:
                 raise
             except Exception as error:
@@ -102,7 +110,7 @@ def execute(
                     _keep(_failure(unit, error, "setup", {}, {}), folder, outcome, progress)
                 continue
             for _, unit in todo:
-                record = _run_unit(baseline, unit, episodes[unit.shots, unit.episode], data, stamp)
+                record = _run_unit(ready, unit, episodes[unit.shots, unit.episode], data)
                 _keep(record, folder, outcome, progress)
                 advance(outcome.done + len(outcome.failed))
     outcome.seconds = time.monotonic() - begun
@@ -120,20 +128,41 @@ def _keep(record: Record, folder: RunFolder, outcome: Outcome, progress: Progres
         outcome.failed[record.unit.key] = record.error or ""
 
 
-def _prepare(
-    method: Method, data: TaskData, machine: Machine, progress: Progress, outcome: Outcome
-) -> tuple[Baseline, dict[str, Any]]:
-    """An adapter that is set up, with its clips decoded, and the stamp of this process."""
+@dataclass(frozen=True)
+class Prepared:
+    """An adapter that is set up, the stamp of this process, and how many test patients it was pre-trained on."""
+
+    baseline: Baseline
+    stamp: dict[str, Any]
+    checks: dict[str, int]
+
+
+def prepare(method: Method, data: TaskData, machine: Machine, progress: Progress, outcome: Outcome) -> Prepared:
+    """Decode a method's clips and set it up.
+
+    Raises:
+        BadInput: the data, the weights or the checkpoint of stage 1 are at fault.
+    """
     baseline = method.make()
     if baseline.input is not None:
         outcome.decoded += data.decode_pool(baseline.input.sampling, machine.threads, progress)
+    device = fixed_device(machine, bool(method.adapter.inits))
+    stamp = {**provenance(device, machine.threads, data.seed), "weights": method.published}
+    seen: list[Declaration] = [method.stage1.card.declaration] if method.stage1 else []
 
-    def pretraining(sampling: Sampling) -> PretrainClips:
-        clips, decoded = data.pretraining(sampling, machine.threads, progress)
+    def pretraining(sampling: Sampling, mix: str) -> PretrainClips:
+        clips, decoded = data.pretraining(sampling, mix, machine.threads, progress)
         outcome.decoded += decoded
+        seen.append(clips.declaration)
         return clips
 
-    device = _device(machine, bool(method.adapter.inits))
+    def stage1(wanting: Pretrains) -> Path:
+        if method.stage1:
+            return method.stage1.folder
+        clips = pretraining(wanting.stage1_input.sampling, wanting.mix)
+        origin = Origin(method.scale, method.weights_digest)
+        return find_or_train(wanting, origin, clips, data.manifest, context, stamp)
+
     context = Context(
         seed=data.seed,
         device=device,
@@ -141,13 +170,15 @@ def _prepare(
         cache=machine.cache,
         weights=method.weights,
         pretraining=pretraining,
+        stage1=stage1,
         progress=progress,
     )
     baseline.setup(context)
-    return baseline, {**provenance(device, machine.threads, data.seed), "weights": method.published}
+    patients = {patient for declaration in seen for patient in data.pretrained_patients(declaration)}
+    return Prepared(baseline, stamp, {"pretrained_patients": len(patients)} if seen else {})
 
 
-def _device(machine: Machine, network: bool) -> str:
+def fixed_device(machine: Machine, network: bool) -> str:
     """The device asked for, else the first GPU, else the CPU; threads and kernels fixed so that numbers repeat."""
     if not network:
         return "cpu"
@@ -161,10 +192,10 @@ def _device(machine: Machine, network: bool) -> str:
     return device
 
 
-def _run_unit(baseline: Baseline, unit: WorkUnit, episode: Episode, data: TaskData, stamp: dict[str, Any]) -> Record:
-    checks: dict[str, int] = {}
+def _run_unit(ready: Prepared, unit: WorkUnit, episode: Episode, data: TaskData) -> Record:
+    baseline, stamp, checks = ready.baseline, ready.stamp, ready.checks
     try:
-        checks = assert_disjoint(episode, data.subject_of, data.protocol)
+        checks = checks | assert_disjoint(episode, data.subject_of, data.protocol)
         sampling = baseline.input.sampling if baseline.input else None
         query = data.query(episode, sampling)
         begun = time.perf_counter()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +18,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from benchmark import registry
-from benchmark.baseline import Baseline, Costed, Init, Loads, Scale, Size
+from benchmark.baseline import Baseline, Costed, Init, Loads, Pretrains, Scale, Size
+from benchmark.data.mixes import draw, load_mix
 from benchmark.run.code import code_digest
+from benchmark.run.stage1 import Given, adopt
 from benchmark.run.units import RunCard, WorkUnit
 from benchmark.weights.catalogue import digest, locate
 from protocols.episodes import Episode
@@ -36,6 +38,7 @@ class Method:
     """One row of the table to come.
 
     `published` is the name of the weights it starts from, `weights` their file here, `weights_digest` its sha256.
+    `stage1` is the checkpoint that the user named for a method that has a first stage.
     """
 
     name: str
@@ -45,10 +48,15 @@ class Method:
     weights: Path | None = None
     weights_digest: str = "-"
     published: str = "-"
+    stage1: Given | None = None
 
     def make(self) -> Baseline:
         """A fresh adapter."""
         return self.adapter(self.settings, self.scale)
+
+    def with_settings(self, **changes: Any) -> Method:
+        """The same, with settings that are no user's to choose."""
+        return replace(self, settings=self.settings.model_copy(update=changes))
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class Wanted:
     init: Init | None
     window_s: float
     weights_folder: Path
+    stage1: Given | None = None
 
 
 def plan_methods(names: Sequence[str], changes: Sequence[str], wanted: Wanted) -> list[Method]:
@@ -66,7 +75,8 @@ def plan_methods(names: Sequence[str], changes: Sequence[str], wanted: Wanted) -
 
     Raises:
         BadInput: an unknown method, a key that no chosen method has, a value out of range, initial weights that a
-            method does not know, or published weights that are missing or not the published ones.
+            method does not know, published weights that are missing or not the published ones, or a checkpoint of
+            stage 1 that contradicts what was asked.
     """
     adapters = {name: registry.load(name) for name in dict.fromkeys(names)}
     given: dict[str, dict[str, Any]] = {name: {} for name in adapters}
@@ -86,7 +96,12 @@ def plan_methods(names: Sequence[str], changes: Sequence[str], wanted: Wanted) -
             raise BadInput(f"--set {change}: none of {', '.join(adapters)} has a setting {key!r}; {hint}")
         for name in takers:
             given[name][field] = _value(text)
-    return [_method(name, adapter, _settings(name, adapter, given[name]), wanted) for name, adapter in adapters.items()]
+    methods = [_method(name, adapter, given[name], wanted) for name, adapter in adapters.items()]
+    if wanted.stage1 and not any(method.stage1 for method in methods):
+        raise BadInput(
+            f"--stage1 {wanted.stage1.folder}: none of {', '.join(adapters)} has a first stage; leave it out"
+        )
+    return methods
 
 
 def initial_weights(name: str, adapter: type[Baseline], size: Size, asked: Init | None) -> Init:
@@ -122,14 +137,14 @@ def select(
 
 
 def estimate_seconds(
-    methods: Sequence[Method], todo: Sequence[tuple[Method, Episode]], stage1_clips: int
+    methods: Sequence[Method], todo: Sequence[tuple[Method, Episode]], stage1_windows: Sequence[dict[Any, Any]]
 ) -> dict[str, float]:
     """Seconds on this machine's CPU by method: FLOP over the measured rate of a matrix product.
 
     A network's layers reach about a quarter of a matrix product's rate; a method that states no cost counts a
     tenth of a second an episode. An order of magnitude, to tell minutes from days.
     """
-    rate = _matmul_rate() * SHARE_OF_MATMUL
+    second = 1 / matmul_seconds(1.0)
     total = {}
     for method in methods:
         baseline, episodes = method.make(), [episode for m, episode in todo if m is method]
@@ -137,10 +152,22 @@ def estimate_seconds(
             total[method.name] = 0.0
         elif isinstance(baseline, Costed):
             flop = sum(baseline.episode_flop(len(e.support), len(e.query)) for e in episodes)
-            total[method.name] = (flop + baseline.setup_flop(stage1_clips)) / rate
+            total[method.name] = (flop + baseline.setup_flop(_stage1_clips(method, baseline, stage1_windows))) / second
         else:
             total[method.name] = UNCOSTED_EPISODE_S * len(episodes)
     return total
+
+
+def _stage1_clips(method: Method, baseline: Baseline, windows: Sequence[dict[Any, Any]]) -> int:
+    """How many clips the method's stage 1 would train on, were it not in the cache."""
+    if method.stage1 or not isinstance(baseline, Pretrains):
+        return 0
+    return len(draw(load_mix(baseline.mix), windows, 0).windows)
+
+
+def matmul_seconds(flop: float) -> float:
+    """How long a network's layers take for so many FLOP on this machine's CPU; an order of magnitude."""
+    return flop / (_matmul_rate() * SHARE_OF_MATMUL)
 
 
 def _matmul_rate() -> float:
@@ -167,6 +194,7 @@ def _unit(method: Method, episode: Episode, run: str) -> WorkUnit:
         size=method.scale.size if network else "-",
         init=method.scale.init if network else "-",
         weights=method.weights_digest,
+        stage1=method.stage1.card.weights if method.stage1 else "-",
         run=run,
         shots=episode.shots,
         episode=episode.index,
@@ -174,15 +202,27 @@ def _unit(method: Method, episode: Episode, run: str) -> WorkUnit:
     )
 
 
-def _method(name: str, adapter: type[Baseline], settings: Any, wanted: Wanted) -> Method:
+def _method(name: str, adapter: type[Baseline], given: dict[str, Any], wanted: Wanted) -> Method:
+    settings = _settings(name, adapter, given)
     scale = Scale(wanted.size, initial_weights(name, adapter, wanted.size, wanted.init), wanted.window_s)
     baseline = adapter(settings, scale)
+    if wanted.stage1 and isinstance(baseline, Pretrains):
+        return _on_given_stage1(name, adapter, adopt(settings, given, wanted.stage1), wanted.stage1, wanted)
     published = baseline.published if isinstance(baseline, Loads) else None
     if published is None:
         return Method(name, adapter, settings, scale)
     folder = wanted.weights_folder
     file, sha256 = locate(published, folder), digest(published, folder)
     return Method(name, adapter, settings, scale, file, sha256, f"{published.name} ({published.files[0].path})")
+
+
+def _on_given_stage1(name: str, adapter: type[Baseline], settings: Any, given: Given, wanted: Wanted) -> Method:
+    """The checkpoint decides on size and initial weights; no published file is needed any more."""
+    card = given.card
+    for flag, asked, made in (("--size", wanted.size, card.size), ("--init", wanted.init, card.init)):
+        if asked not in (None, made):
+            raise BadInput(f"{flag} {asked}: the checkpoint {given.folder} is {made}; leave one of them out")
+    return Method(name, adapter, settings, Scale(card.size, card.init, wanted.window_s), stage1=given)
 
 
 def _settings(name: str, adapter: type[Baseline], given: dict[str, Any]) -> Any:

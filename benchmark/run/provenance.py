@@ -17,6 +17,7 @@ PACKAGES = (
     "seizure-bench",
     "torch",
     "transformers",
+    "accelerate",
     "numpy",
     "scikit-learn",
     "scipy",

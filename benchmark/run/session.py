@@ -15,9 +15,10 @@ from benchmark.data.dataset import Split, TaskData, open_stores
 from benchmark.data.demo_cache import ensure_demo
 from benchmark.data.manifest import Manifest, check_videos, read_manifest
 from benchmark.progress import Progress
-from benchmark.run.execute import Machine, Outcome, execute, in_time
+from benchmark.run.execute import Machine, Outcome, execute, in_time, usual_threads
 from benchmark.run.plan import Method, Policy, Wanted, estimate_seconds, plan_methods, plan_units, select
 from benchmark.run.records import RunFolder
+from benchmark.run.stage1 import read_given
 from benchmark.run.units import DataCard, RunCard, WorkUnit
 from benchmark.weights.catalogue import WEIGHTS_VARIABLE, any_at_hand, weights_folder
 from protocols.episodes import Episode, draw_episodes
@@ -48,6 +49,8 @@ class Request:
     changes: Sequence[str] = ()
     seed: int = 0
     split: Split = "evaluate"
+    stage1: Path | None = None
+    allow_pretrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,16 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
     folder = weights_folder(request.weights, cache)
     task = load_task(request.task, **_given(window_s=request.window_s, onset_type=request.onset_type))
     protocol = load_protocol(request.protocol, **_given(episodes=request.episodes))
-    size, notices = _size(request, folder)
-    methods = plan_methods(request.models, request.changes, Wanted(size, request.init, task.window_s, folder))
+    given = read_given(request.stage1) if request.stage1 else None
+    size = request.size or (given.card.size if given else None)
+    size, notices = default_size(size, request.init, request.weights, request.data, folder)
+    methods = plan_methods(request.models, request.changes, Wanted(size, request.init, task.window_s, folder, given))
     manifest = read_manifest(request.data if request.data else ensure_demo(cache, progress))
-    data = TaskData(manifest, task, protocol, request.seed, open_stores(cache), cache, request.split)
+    stores = open_stores(cache)
+    data = TaskData(manifest, task, protocol, request.seed, stores, cache, request.split, request.allow_pretrained)
     _refuse_one_sided(data)
+    if given:
+        data.refuse_pretrained(given.card.declaration)
     episodes = [e for n in sorted(set(request.shots)) for e in draw_episodes(data.pool, protocol, n, request.seed)]
     check_videos(manifest, data.pool["recording_id"], cache / "sha256.json", progress)
     name = "demo" if request.data is None else manifest.root.resolve().name
@@ -101,14 +109,14 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
 
 
 def machine_of(session: Session, cache: Path, device: str | None, threads: int | None) -> Machine:
-    """Where to work. More than 4 threads seldom help one small training, and all must agree on the number.
+    """Where to work.
 
     Raises:
         BadInput: no such device, or this machine does not have it.
     """
     if device is not None:
-        _refuse_device(device, needed=any(method.adapter.inits for method in session.methods))
-    return Machine(device, threads or min(4, os.cpu_count() or 1), cache)
+        refuse_device(device, needed=any(method.adapter.inits for method in session.methods))
+    return Machine(device, threads or usual_threads(), cache)
 
 
 def run_session(session: Session, machine: Machine, policy: Policy, progress: Progress) -> Outcome:
@@ -132,7 +140,7 @@ def plan_text(session: Session, policy: Policy, as_json: bool) -> str:
     """The plan of a dry run: what would be computed and roughly how long that takes on this machine's CPU."""
     todo = select(session.pairs, session.folder.is_done, policy)
     asked = [(method, session.episode_of[unit.shots, unit.episode]) for method, unit in todo]
-    cost = estimate_seconds(session.methods, asked, len(session.data.stage1_windows))
+    cost = estimate_seconds(session.methods, asked, session.data.stage1_windows)
     units = {method.name: sum(m.name == method.name for m, _ in todo) for method in session.methods}
     if as_json:
         card = session.card.model_dump(mode="json")
@@ -158,14 +166,24 @@ def summary(session: Session, outcome: Outcome) -> str:
     return json.dumps({"folder": str(session.folder.path), **asdict(outcome)}, indent=1)
 
 
-def _size(request: Request, weights: Path) -> tuple[Size, list[str]]:
-    """The demo is tiny; elsewhere base, unless no published weights are at hand and none were asked for."""
-    if request.size:
-        return request.size, []
-    if request.data is None:
+def default_size(
+    size: Size | None, init: Init | None, weights: Path | None, data: Path | None, folder: Path
+) -> tuple[Size, list[str]]:
+    """The demo is tiny; other data base, unless no published weights are at hand and none were asked for.
+
+    Args:
+        size, init, weights, data: as the user gave them.
+        folder: where published weights are looked for.
+
+    Returns:
+        The size, and lines to tell the user.
+    """
+    if size:
+        return size, []
+    if data is None:
         return "tiny", []
-    named = request.weights or os.environ.get(WEIGHTS_VARIABLE) or (request.init and request.init != "random")
-    if named or any_at_hand(weights):
+    named = weights or os.environ.get(WEIGHTS_VARIABLE) or (init and init != "random")
+    if named or any_at_hand(folder):
         return "base", []
     return "tiny", [
         "No published weights at hand (--weights DIR, SEIZURE_BENCH_WEIGHTS or `seizure-bench weights fetch`): "
@@ -186,7 +204,8 @@ def _refuse_one_sided(data: TaskData) -> None:
         )
 
 
-def _refuse_device(device: str, needed: bool) -> None:
+def refuse_device(device: str, needed: bool) -> None:
+    """Raise BadInput for a device that is none, or that this machine lacks although it is needed."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise BadInput(f"--device {device}: no such device; use cpu, cuda, or cuda:N for the GPU of number N")
     if device != "cpu" and needed:

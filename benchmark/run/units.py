@@ -66,6 +66,7 @@ class WorkUnit(Frozen):
     size: str
     init: str
     weights: str = Field(default="-", description="sha256 of the published file it starts from, `-` for none")
+    stage1: str = Field(default="-", description="sha256 of the weights of the stage 1 given by name, `-` for none")
     run: str = Field(description="digest of the run's card")
     shots: int
     episode: int
@@ -81,10 +82,10 @@ class WorkUnit(Frozen):
     def key(self) -> str:
         """File name of the unit's record: one for each place in the table.
 
-        Code, defaults and the bytes of the weights are no part of it: what they change replaces the old record
-        instead of standing beside it.
+        Code, defaults and the bytes of weights are no part of it: what they change replaces the old record instead of
+        standing beside it.
         """
-        place = self.model_dump(mode="json", exclude={"code", "settings", "weights"})
+        place = self.model_dump(mode="json", exclude={"code", "settings", "weights", "stage1"})
         return f"{self.baseline}-{self.shots}shot-e{self.episode:03d}-{digest_of(place)[:16]}"
 
 
@@ -123,7 +124,9 @@ class Record(Frozen):
     error: str | None = None
     trace: str | None = Field(default=None, description="where in the code the error arose")
     predictions: Predictions | None = None
-    checks: dict[str, int] = Field(description="clips and patients that support and query share, counted at run time")
+    checks: dict[str, int] = Field(
+        description="counted at run time: clips and patients that support and query share, test patients in stage 1"
+    )
     card: dict[str, str] = Field(description="what the method says of itself: pooling, sha256 of its weights")
     seconds: dict[str, float] = Field(description="wall time of fit and predict")
     provenance: dict[str, Any]

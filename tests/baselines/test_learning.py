@@ -10,16 +10,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from sklearn.metrics import balanced_accuracy_score
 
 from baselines.common.finetune import FineTuned
 from benchmark import registry
-from benchmark.baseline import Context, Scale
+from benchmark.baseline import Scale
 from benchmark.data.dataset import Support, TaskData, open_stores
 from benchmark.data.manifest import read_manifest
 from benchmark.progress import Progress
+from benchmark.run.execute import Machine, Outcome, prepare
+from benchmark.run.plan import Method
 from protocols.episodes import draw_episodes
 from protocols.spec import load_protocol
 from tasks.spec import load_task
@@ -43,23 +44,10 @@ def data(tmp_path_factory, cache):
 @pytest.fixture(scope="module", params=TRAINED)
 def adapter(request, data, cache):
     """An adapter that is set up, with all its defaults."""
-    torch.set_num_threads(2)
     kind = registry.load(request.param)
     short = {"stage1_epochs": 1} if "stage1_epochs" in kind.Settings.model_fields else {}
-    made = kind(kind.Settings(flip=False, **short), Scale("tiny", "random", 3.0))
-    data.decode_pool(made.input.sampling, 1, QUIET)
-    made.setup(
-        Context(
-            seed=0,
-            device="cpu",
-            threads=2,
-            cache=cache,
-            weights=None,
-            pretraining=lambda sampling: data.pretraining(sampling, 1, QUIET)[0],
-            progress=QUIET,
-        )
-    )
-    return made
+    method = Method(request.param, kind, kind.Settings(flip=False, **short), Scale("tiny", "random", 3.0))
+    return prepare(method, data, Machine("cpu", 2, cache), QUIET, Outcome()).baseline
 
 
 def half_swapped(support: Support) -> Support:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from benchmark import registry
-from benchmark.baseline import BaselineSettings, Context, Costed, Embeds, Scale
+from benchmark.baseline import BaselineSettings, Costed, Embeds, Scale
 from benchmark.data.dataset import TaskData, open_stores
 from benchmark.data.manifest import read_manifest
 from benchmark.progress import Progress
+from benchmark.run.execute import Machine, Outcome, prepare
 from benchmark.run.plan import Method
 from protocols.episodes import draw_episodes
 from protocols.spec import load_protocol
@@ -49,24 +50,7 @@ def ready(data, cache):
 
 
 def set_up(method, data, cache):
-    import torch
-
-    torch.set_num_threads(1)
-    baseline = method.make()
-    if baseline.input is not None:
-        data.decode_pool(baseline.input.sampling, 1, Progress(quiet=True))
-    baseline.setup(
-        Context(
-            seed=0,
-            device="cpu",
-            threads=1,
-            cache=cache,
-            weights=None,
-            pretraining=lambda sampling: data.pretraining(sampling, 1, Progress(quiet=True))[0],
-            progress=Progress(quiet=True),
-        )
-    )
-    return baseline
+    return prepare(method, data, Machine("cpu", 1, cache), Progress(quiet=True), Outcome()).baseline
 
 
 def sampling_of(baseline):

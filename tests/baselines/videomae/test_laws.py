@@ -1,7 +1,6 @@
 """Laws of VideoMAE's pre-training and of its features, each against arithmetic written out here or upstream's own."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from transformers import VideoMAEForPreTraining
 from transformers.models.videomae.modeling_videomae import VideoMAEEmbeddings, VideoMAESelfAttention
 
 from baselines.common.batches import to_batch
-from baselines.videomae import pretrain as stage1
 from baselines.videomae.encoder import (
     ClipClassifier,
     Encoder,
@@ -23,7 +21,8 @@ from baselines.videomae.encoder import (
     videomae_input,
 )
 from baselines.videomae.masking import tube_mask
-from benchmark.baseline import Context, Scale
+from baselines.videomae.pretrain import Stage1Settings, train
+from benchmark.baseline import Context, Scale, Site
 from benchmark.data.dataset import TaskData, open_stores
 from benchmark.data.manifest import read_manifest
 from benchmark.progress import Progress
@@ -143,14 +142,20 @@ def data(data_set, short_task, cache):
     return TaskData(read_manifest(data_set), load_task(short_task), spec, 0, open_stores(cache), cache)
 
 
+def unasked(*_):
+    raise AssertionError("training asks for nothing more")
+
+
 @pytest.mark.parametrize("norm_pix_loss", [True, False])
 def test_stage_1_descends_on_upstreams_own_loss_with_the_masks_of_seed_epoch_and_sample(data, tmp_path, norm_pix_loss):
     """The first epoch in one step: its loss is that of the initial weights. Which of three views is drawn is free."""
-    clips = data.pretraining(stage1.stage1_input(TINY).sampling, 1, QUIET)[0]
-    context = Context(5, "cpu", 1, tmp_path, None, lambda sampling: clips, QUIET)
-    chosen = stage1.Stage1Settings(stage1_epochs=1, stage1_batch_size=64, norm_pix_loss=norm_pix_loss)
-    folder = stage1.pretrain(chosen, TINY, context, clips).folder
-    recorded = json.loads((folder / "stage1.json").read_text())["losses"][0]
+    wanted = videomae_input(TINY, "several")
+    clips = data.pretraining(wanted.sampling, "+R(Y/N)", 1, QUIET)[0]
+    chosen = Stage1Settings(stage1_epochs=1, stage1_batch_size=64, norm_pix_loss=norm_pix_loss)
+    network = pretraining_network(TINY, None, 5)
+    network.config.norm_pix_loss = norm_pix_loss
+    context = Context(5, "cpu", 1, tmp_path, None, unasked, unasked, QUIET)
+    recorded = train(network, clips, chosen, wanted, context, Site(tmp_path))["loss_first_epoch"]
 
     upstream = VideoMAEForPreTraining(videomae_config(TINY))
     upstream.load_state_dict(pretraining_network(TINY, None, 5).state_dict())
@@ -159,7 +164,7 @@ def test_stage_1_descends_on_upstreams_own_loss_with_the_masks_of_seed_epoch_and
     with torch.inference_mode():
         for sample, views in enumerate(clips.frames()):
             mask = torch.from_numpy(tube_mask(0.3, 8, 16, 5, 0, sample))[None]
-            batches = [to_batch([view], stage1.stage1_input(TINY), "cpu") for view in views]
+            batches = [to_batch([view], wanted, "cpu") for view in views]
             losses.append([upstream(batch, mask).loss.item() for batch in batches])
     possible = np.array([np.mean(choice) for choice in itertools.product(*losses)])
     assert abs(possible - recorded).min() < 1e-5 * recorded

@@ -1,6 +1,5 @@
 """Both stages on the small data set: they learn, they repeat, and what they write can be loaded by anyone."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +7,19 @@ import pytest
 import torch
 from transformers import VideoMAEForPreTraining
 
+from baselines.common.batches import to_batch
 from baselines.common.finetune import FineTuner, FinetuneSettings
-from baselines.videomae import pretrain as stage1
-from baselines.videomae.encoder import ClipClassifier, initial_encoder, videomae_input
-from benchmark.baseline import Context, Scale
+from baselines.common.weights import digest_of_state
+from baselines.videomae.encoder import ClipClassifier, initial_encoder, pretraining_network, videomae_input
+from baselines.videomae.masking import tube_mask
+from baselines.videomae.xspecies import CrossSpeciesVideoMAE
+from benchmark.baseline import Scale
 from benchmark.data.dataset import TaskData, open_stores
 from benchmark.data.manifest import read_manifest
 from benchmark.progress import Progress
+from benchmark.run.execute import Machine, Outcome, prepare
+from benchmark.run.plan import Method
+from benchmark.run.stage1 import read_card
 from protocols.episodes import draw_episodes
 from protocols.spec import load_protocol
 from tasks.spec import load_task
@@ -35,61 +40,65 @@ def data(data_set, short_task, cache):
     return TaskData(read_manifest(data_set), load_task(short_task), spec, 0, open_stores(cache), cache)
 
 
-@pytest.fixture
-def context(data, tmp_path):
-    return Context(
-        seed=0,
-        device="cpu",
-        threads=1,
-        cache=tmp_path,
-        weights=None,
-        pretraining=lambda sampling: data.pretraining(sampling, 1, QUIET)[0],
-        progress=QUIET,
-    )
+def trained(data, cache, seed=0, **changes):
+    """The checkpoint that a run of the paper's method leaves in its cache."""
+    settings = CrossSpeciesVideoMAE.Settings(**{"stage1_epochs": 3, "stage1_lr": 1e-3, **changes})
+    method = Method("xspecies_videomae", CrossSpeciesVideoMAE, settings, TINY)
+    before = set(cache.glob("stage1/*/stage1.json"))
+    prepare(method, replace(data, seed=seed), Machine("cpu", 1, cache), QUIET, Outcome())
+    (card,) = set(cache.glob("stage1/*/stage1.json")) - before or before
+    return card.parent
 
 
-def trained(context, **changes):
-    settings = stage1.Stage1Settings(**{"stage1_epochs": 3, "stage1_lr": 1e-3, **changes})
-    return stage1.pretrained(settings, TINY, context)
+def weights_of(folder):
+    return (folder / "model.safetensors").read_bytes()
 
 
-def test_stage_1_learns_and_its_checkpoint_loads_in_plain_transformers(context):
-    checkpoint = trained(context, stage1_epochs=8)
-    losses = json.loads((checkpoint.folder / "stage1.json").read_text())["losses"]
-    assert losses[-1] < losses[0]
-    network = VideoMAEForPreTraining.from_pretrained(checkpoint.folder)
+def test_stage_1_learns_and_its_checkpoint_loads_in_plain_transformers(data, tmp_path):
+    folder = trained(data, tmp_path, stage1_epochs=8)
+    training = read_card(folder).training
+    assert training["loss_last_epoch"] < training["loss_first_epoch"]
+    network = VideoMAEForPreTraining.from_pretrained(folder)
     assert network.config.hidden_size == 192
 
 
-def test_stage_1_uses_the_set_aside_recordings_alone(context):
-    card = json.loads((trained(context).folder / "stage1.json").read_text())
-    assert card["subjects"] == ["m0", "m1"]
-    assert all(clip.startswith("m") for clip in card["clips"])
+def test_stage_1_uses_the_set_aside_recordings_alone(data, tmp_path):
+    card = read_card(trained(data, tmp_path))
+    assert {subject for _, _, subject in card.declaration.subjects} == {"m0", "m1"}
+    assert all(clip.startswith("m") for clip in card.clips)
 
 
-def test_stage_1_repeats_bit_for_bit_and_follows_its_seed(context, tmp_path):
-    first = trained(context)
-    again = trained(replace(context, cache=tmp_path / "again"))
-    other = trained(replace(context, cache=tmp_path / "other", seed=1))
-    assert first.weights == again.weights != other.weights
+def test_stage_1_repeats_bit_for_bit_and_follows_its_seed(data, tmp_path):
+    first, again, other = (trained(data, tmp_path / str(n), seed) for n, seed in enumerate((0, 0, 1)))
+    assert weights_of(first) == weights_of(again) != weights_of(other)
 
 
-def test_stage_1_is_found_again_and_other_settings_are_another_checkpoint(context):
-    first = trained(context)
-    stamp = (first.folder / "model.safetensors").stat().st_mtime_ns
-    assert trained(context) == first
-    assert (first.folder / "model.safetensors").stat().st_mtime_ns == stamp
-    assert trained(context, mask_ratio=0.75).folder != first.folder
-    assert trained(context, pool="first") == first  # pooling is no part of stage 1
+def test_stage_1_is_found_again_and_other_settings_are_another_checkpoint(data, tmp_path):
+    first = trained(data, tmp_path)
+    stamp = (first / "model.safetensors").stat().st_mtime_ns
+    assert trained(data, tmp_path) == first
+    assert trained(data, tmp_path, pool="first") == first  # pooling is no part of stage 1
+    assert (first / "model.safetensors").stat().st_mtime_ns == stamp
+    assert trained(data, tmp_path, mask_ratio=0.75) != first
 
 
-def test_loss_is_the_squared_error_on_masked_patches_alone(context, data):
+def test_the_base_mix_trains_nothing_and_is_the_network_as_it_was(data, tmp_path):
+    settings = CrossSpeciesVideoMAE.Settings(mix="base")
+    method = Method("xspecies_videomae", CrossSpeciesVideoMAE, settings, TINY)
+    ready = prepare(method, data, Machine("cpu", 1, tmp_path), QUIET, Outcome())
+    assert not list(tmp_path.glob("stage1/*"))
+    assert ready.baseline.start == digest_of_state(initial_encoder(TINY, None, 0, "mean").state_dict())
+    assert ready.checks == {}
+
+
+def test_loss_is_the_squared_error_on_masked_patches_alone(data):
     """Recomputed by hand from the network's own reconstruction, without patch normalisation."""
-    network = stage1.pretraining_network(TINY, None, 0)
+    network = pretraining_network(TINY, None, 0)
     network.config.norm_pix_loss = False
-    frames = context.pretraining(stage1.stage1_input(TINY).sampling).frames()[0][0]
-    batch = stage1.batches.to_batch([frames], stage1.stage1_input(TINY), "cpu")
-    mask = stage1.masking.tube_mask(0.3, 8, 16, 0, 0, 0)
+    wanted = videomae_input(TINY, "several")
+    frames = data.pretraining(wanted.sampling, "+R(Y/N)", 1, QUIET)[0].frames()[0][0]
+    batch = to_batch([frames], wanted, "cpu")
+    mask = tube_mask(0.3, 8, 16, 0, 0, 0)
     with torch.inference_mode():
         out = network(batch, torch.from_numpy(mask)[None])
     pixels = frames.astype(np.float32) / 255

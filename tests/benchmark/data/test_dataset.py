@@ -1,4 +1,4 @@
-"""What a method is given: canonical order, no label in a query, stage-1 clips from set-aside recordings alone."""
+"""What a method is given: canonical order, no label in a query, stage-1 clips of patients outside the task."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_frames_come_from_the_store_and_only_once(data):
 
 
 def test_stage_1_has_clips_of_10_s_from_rats_with_their_condition(data):
-    clips, _ = data.pretraining(SAMPLING, 1, QUIET)
+    clips, _ = data.pretraining(SAMPLING, "+R(Y/N)+H", 1, QUIET)
     assert clips.ids == tuple(f"m{i}r{j}@0.000-10.000" for i in (0, 1) for j in (0, 1))
     assert clips.species == ("rat",) * 4
     assert clips.seizure == (False, True, False, True)
@@ -72,17 +72,38 @@ def test_human_stage_1_recordings_are_cut_into_5_s_and_leave_the_task(data_set, 
     manifest = read_manifest(changed)
     data = TaskData(manifest, load_task(short_task), load_protocol("patient_disjoint"), 0, open_stores(cache), cache)
     assert "p3" not in set(data.pool["subject_id"])
-    clips, _ = data.pretraining(SAMPLING, 1, QUIET)
+    clips, _ = data.pretraining(SAMPLING, "+R(Y/N)+H", 1, QUIET)
     human = [clip for clip, species in zip(clips.ids, clips.species, strict=True) if species == "human"]
-    assert len(human) == 2 * 8
-    assert clips.seizure[clips.ids.index("p3r0@20.000-25.000")]
-    assert not clips.seizure[clips.ids.index("p3r0@10.000-15.000")]
+    seizures = [row["clip_id"] for row in data.stage1_windows if row["species"] == "human" and row["seizure"]]
+    assert seizures == [f"p3r{n}@{at}" for n in (0, 1) for at in ("20.000-25.000", "25.000-30.000")]
+    assert len(human) == 2 * (8 - 2)
+    assert not set(human) & set(seizures)  # no mix takes them
 
 
 def test_stage_1_without_set_aside_recordings_is_refused(data):
     people = data.manifest.recordings[data.manifest.recordings["species"] == "human"]
     with pytest.raises(BadInput, match="stage 1 has nothing to train on"):
-        replace(data, manifest=replace(data.manifest, recordings=people)).pretraining(SAMPLING, 1, QUIET)
+        replace(data, manifest=replace(data.manifest, recordings=people)).pretraining(SAMPLING, "+R(Y)", 1, QUIET)
+
+
+def test_only_what_the_mix_asks_for_is_decoded(data):
+    clips, _ = data.pretraining(SAMPLING, "+R(Y)", 1, QUIET)
+    assert clips.ids == tuple(row["clip_id"] for row in data.stage1_draw("+R(Y)").windows)
+    assert clips.ids == ("m0r1@0.000-10.000", "m1r1@0.000-10.000")
+    assert len(data.pretraining(SAMPLING, "base", 1, QUIET)[0]) == 0
+
+
+def test_patients_of_the_task_in_stage_1_are_refused_before_a_video_is_opened_unless_allowed(data, tmp_path):
+    recordings = data.manifest.recordings.copy()
+    also = recordings["recording_id"].isin(["p1r0", "p2r1"])  # both patients have another recording in the task
+    recordings.loc[also, "split"] = "pretrain"
+    torn = replace(data, manifest=replace(data.manifest, recordings=recordings, root=tmp_path / "no videos here"))
+    with pytest.raises(BadInput, match=r"subject 'p1' \(and 1 more\) .* split, .* mix .*--allow-pretrained-patients"):
+        torn.pretraining(SAMPLING, "+H", 1, QUIET)
+    allowed = replace(torn, manifest=replace(torn.manifest, root=data.manifest.root), allow_pretrained=True)
+    clips, _ = allowed.pretraining(SAMPLING, "+H", 1, QUIET)
+    assert allowed.pretrained_patients(clips.declaration) == ("p1", "p2")
+    assert allowed.pretrained_patients(allowed.pretraining(SAMPLING, "+R(N)", 1, QUIET)[0].declaration) == ()
 
 
 class Counting:

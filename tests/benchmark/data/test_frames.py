@@ -159,6 +159,55 @@ def test_a_bad_video_is_named_and_the_finished_clips_of_others_stay(tmp_path: Pa
     assert not list((tmp_path / "store").rglob("*.tmp"))
 
 
+def test_a_clip_that_cannot_be_decoded_is_told_once_its_video_was_opened_and_then_from_memory(
+    tmp_path: Path, videos: list[Path]
+) -> None:
+    store, bad = FrameStore(tmp_path / "store"), tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video")
+    lost = requests_of(bad, [0.0, 1.0])
+    requests = [*requests_of(videos[0], [0.0]), *lost]
+    tellings: list[list[tuple[Request, str]]] = []
+    told: list[tuple[int, int]] = []
+    for _ in range(2):
+        tellings.append([])
+        store.ensure(
+            requests,
+            LAST,
+            workers=2,
+            progress=lambda done, total: told.append((done, total)),
+            leave_out=lambda *fault: tellings[-1].append(fault),
+        )
+        bad.unlink(missing_ok=True)
+    assert [request for request, _ in tellings[0]] == lost
+    assert tellings[1] == tellings[0]
+    assert all(reason.startswith("not a video") for _, reason in tellings[0])
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3), (3, 3)]
+    with pytest.raises(BadInput, match=r"bad\.mp4: cannot be read"):
+        store.ensure(requests, LAST)  # who asks for a verdict of its own gets one
+
+
+@pytest.mark.parametrize("harm", ["changed", "gone"])
+def test_a_file_that_is_not_the_one_meant_is_no_unreadable_clip(tmp_path: Path, harm: str) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video")
+    requests = requests_of(bad, [0.0])
+    bad.write_bytes(b"another") if harm == "changed" else bad.unlink()
+    with pytest.raises(BadInput, match=r"bad\.mp4: (has changed|cannot be read)"):
+        FrameStore(tmp_path / "store").ensure(requests, LAST, leave_out=lambda request, reason: None)
+    assert not list((tmp_path / "store").rglob("*.unreadable"))
+
+
+def test_whoever_is_told_of_a_fault_may_stop(tmp_path: Path, videos: list[Path]) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video")
+
+    def stop(request: Request, reason: str) -> None:
+        raise BadInput(f"enough: {request.path.name}")
+
+    with pytest.raises(BadInput, match=r"enough: bad\.mp4"):
+        FrameStore(tmp_path / "store").ensure(requests_of(bad, [0.0]), LAST, leave_out=stop)
+
+
 def test_the_key_covers_the_video_the_times_and_the_size_but_not_the_path(tmp_path: Path) -> None:
     store = FrameStore(tmp_path)
     request = Request(Path("a.mp4"), "1" * 64, 0.0, 5.0)

@@ -217,6 +217,46 @@ def test_a_rodepil_clip_with_a_doubtful_label_is_refused(tmp_path: Path, name: s
         import_data("rodepil", src, tmp_path / "out", QUIET)
 
 
+def test_an_unreadable_rodepil_file_is_left_out_counted_and_named_without_its_date(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    src = rodepil(tmp_path / "src", SEIZURE, NORMAL, NORMAL.replace("R13", "R14"))
+    broken = src / "Seizure_detection_10sec" / NORMAL
+    broken.write_bytes(broken.read_bytes()[:3000])
+    import_data("rodepil", src, tmp_path / "out", Progress())
+    manifest = read_manifest(tmp_path / "out")
+    assert sorted(manifest.recordings["subject_id"]) == ["rat-R12", "rat-R14"]
+    assert len(list((tmp_path / "out" / "videos").iterdir())) == len(manifest.annotated_intervals) == 2
+    [row] = pd.read_csv(tmp_path / "out" / "left_out.tsv", sep="\t").to_dict("records")
+    said = capsys.readouterr().err
+    assert f"{broken}: left out (1): {row['reason']}" in said
+    assert "1 of 3 videos left out" in said
+    assert (row["number"], row["subject_id"], row["sha256"]) == (1, "rat-R13", sha256_of(broken))
+    assert "2023" not in (tmp_path / "out" / "left_out.tsv").read_text()
+
+
+@pytest.mark.parametrize("sound", [0, 18])
+def test_a_rodepil_folder_of_too_many_unreadable_files_is_refused(tmp_path: Path, sound: int) -> None:
+    names = [SEIZURE.replace("V7", f"V{n}") for n in range(sound + 1 + bool(sound))]
+    src = rodepil(tmp_path / "src", *names)
+    for name in names[sound:]:
+        (src / "Seizure_detection_10sec" / name).write_bytes(bytes(100))
+    with pytest.raises(BadInput, match=r"videos that cannot be read .* more than single files"):
+        import_data("rodepil", src, tmp_path / "out", QUIET)
+    assert [path.name for path in tmp_path.iterdir()] == ["src"]
+
+
+def test_rats_are_numbered_alike_in_every_file_where_a_name_holds_a_date(tmp_path: Path) -> None:
+    rats = ["R20230401", "R20230402", "R20230401"]
+    names = [f"{n % 2}/20230405_V{n}_Left_{rat}_250_Label_{n % 2}.avi" for n, rat in enumerate(rats)]
+    manifest = imported("rodepil", rodepil(tmp_path / "src", *names), tmp_path / "out")
+    number = {
+        sha256_of(tmp_path / "src/Seizure_detection_10sec" / name): rat for name, rat in zip(names, rats, strict=True)
+    }
+    pairs = {(number[row["sha256"]], row["subject_id"]) for row in manifest.recordings.to_dict("records")}
+    assert pairs == {("R20230401", "rat-1"), ("R20230402", "rat-2")}
+
+
 def test_the_same_video_twice_is_left_out_once_unless_the_labels_differ(tmp_path: Path) -> None:
     src = rodepil(tmp_path / "src", SEIZURE, NORMAL)
     root = src / "Seizure_detection_10sec"
