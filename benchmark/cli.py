@@ -206,6 +206,98 @@ def pretrain(
 
 
 @app.command()
+def ablate(
+    axis: Annotated[
+        Literal["mix", "mask-ratio", "head", "pool", "horizon", "init"], typer.Option(help="What to change.")
+    ],
+    values: Annotated[
+        str, typer.Option(help="Its values, separated by commas; default: all (docs/ablations.md).")
+    ] = "",
+    model: Annotated[str, typer.Option(help="One method; `list` shows them.")] = "xspecies_videomae",
+    shots: Annotated[str, typer.Option(help="Clips a class in the support, separated by commas.")] = "2,3,4",
+    task: TaskOption = "forecast_5s",
+    protocol: ProtocolOption = "patient_disjoint",
+    data: DataOption = None,
+    window: WindowOption = None,
+    onset_type: OnsetOption = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Episodes a shot; default: the protocol's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the ablation; one of the same is gone on with.")] = None,
+    size: SizeOption = None,
+    init: InitOption = None,
+    weights: WeightsOption = None,
+    stage1: Annotated[
+        Path | None, typer.Option(help="Checkpoint of `pretrain`; default: stage 1 as the settings say, by the cache.")
+    ] = None,
+    allow_pretrained_patients: Annotated[
+        bool, typer.Option("--allow-pretrained-patients", help="Test on patients of stage 1; every row says so.")
+    ] = False,
+    set_: SetOption = None,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of negatives, episodes and training.")] = 0,
+    split: Annotated[
+        Literal["evaluate", "develop"],
+        typer.Option(help="Whose recordings: develop is for choosing settings, never for a result."),
+    ] = "evaluate",
+    policy: Annotated[
+        Literal["only-missing", "always", "never"],
+        typer.Option(help="only-missing: also those that other code or settings made; always: all; never: none."),
+    ] = "only-missing",
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Change one thing of a method, and nothing else.
+
+    One table and one plot; the same command goes on where it stopped.
+    """
+    from benchmark.board.ablation import read_results, render_results, write_results
+    from benchmark.files import cache_folder
+    from benchmark.progress import Progress
+    from benchmark.run.ablate import ablation_plan, ablation_summary, open_ablation, run_ablation
+    from benchmark.run.session import Request, machine_of
+
+    progress, cache = Progress(quiet), cache_folder()
+    request = Request(
+        models=_names(model, "--model"),
+        shots=_numbers(shots, "--shots"),
+        task=task,
+        protocol=protocol,
+        data=data,
+        out=out,
+        window_s=window,
+        onset_type=onset_type,
+        episodes=episodes,
+        size=size,
+        init=init,
+        weights=weights,
+        changes=set_ or [],
+        seed=seed,
+        split=split,
+        stage1=stage1,
+        allow_pretrained=allow_pretrained_patients,
+    )
+    ablation = open_ablation(axis, _names(values, "--values") if values else [], request, cache, progress)
+    for notice in ablation.notices:
+        progress.say(notice)
+    if dry_run:
+        return print(ablation_plan(ablation, policy, json))
+    outcome = run_ablation(ablation, machine_of(ablation.points[0].session, cache, device, threads), policy, progress)
+    results = read_results(ablation)
+    files = write_results(results, ablation.folder)
+    if json:
+        print(ablation_summary(ablation, outcome, files))
+    else:
+        print(render_results(results, "markdown") if files else "")
+        print(outcome.in_words(ablation.folder))
+    if outcome.failed:
+        raise typer.Exit(1)
+    return None
+
+
+@app.command()
 def consistency(
     model: Annotated[
         str, typer.Option(help="A method with frozen features: linear_probe or zero_shot.")

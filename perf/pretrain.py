@@ -302,7 +302,8 @@ def measure(case: Case, clips: list[Path], folder: Path, steps: int, rounds: int
         turn(1)
         first[name] = time.perf_counter() - began
         turn(2)  # allocators and oneDNN's kernels
-    peak, seconds = matmul_peak(case), {name: [] for name in sides}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    peak = matmul_peak(case)
     names = list(sides)
     for number in range(rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:

@@ -59,8 +59,8 @@ class FinetuneSettings(BaselineSettings):
 class FineTuned:
     """An adapter whose whole network is trained. Subclasses give `input`, `published` and `build`.
 
-    What `build` returns takes a batch as `input` describes and gives one logit a clip, (N,). It has a `head`, drawn anew
-    for each episode: a linear layer, or a module with a method `draw(generator)`. It may have `use_checkpointing()`.
+    What `build` returns takes a batch as `input` describes and gives one logit a clip, (N,). It has a `head`, drawn
+    anew for each episode: a linear layer, or a module with `draw(generator)`. It may have `use_checkpointing()`.
     """
 
     Settings: ClassVar[type[FinetuneSettings]] = FinetuneSettings

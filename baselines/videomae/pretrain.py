@@ -72,7 +72,7 @@ class Stage1Settings(VideoMAESettings):
     stage1_precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: 16-bit on a GPU (bf16 where it has it), fp32 on a CPU"
     )
-    stage1_checkpointing: bool | None = Field(default=None, description="recompute activations; default: on a GPU")
+    stage1_checkpointing: bool = Field(default=False, description="recompute activations instead of keeping them")
     stage1_compile: bool = Field(default=False, description="torch.compile: minutes at the start, then faster steps")
     stage1_held_out: float = Field(default=0.0, ge=0, lt=1, description="share of the clips kept to watch the loss on")
     norm_pix_loss: bool = Field(default=True, description="normalise each target patch, as upstream does")
@@ -103,6 +103,11 @@ class Agenda:
         order = _permutation(len(self.samples), self.seed, epoch)
         first = place * self.batch_size
         return epoch, np.asarray(self.samples)[order[first : first + self.batch_size]]
+
+    def clips_before(self, step: int) -> int:
+        """How many clips the steps before it train on, over all epochs."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        return epoch * len(self.samples) + min(place * self.batch_size, len(self.samples))
 
 
 @lru_cache(maxsize=2)
@@ -233,11 +238,11 @@ class _Training:
 
     def run(self) -> None:
         """All steps that are left."""
-        agenda, clips = self.agenda, self.settings.stage1_epochs * len(self.agenda.samples)
+        agenda = self.agenda
         looked = saved = time.monotonic()
         if self.start == 0:
             self._watch(0)
-        with self.context.progress.track("stage 1 (clips)", clips) as advance:
+        with self.context.progress.track("stage 1 (clips)", agenda.clips_before(agenda.steps)) as advance:
             for step, batches in enumerate(self._loader(), self.start):
                 self._step(step, batches)
                 done, now = step + 1, time.monotonic()
@@ -250,7 +255,7 @@ class _Training:
                 if save and done < agenda.steps:
                     self._save(done)
                     saved = time.monotonic()
-                advance(min(done * agenda.batch_size, clips))
+                advance(agenda.clips_before(done))
 
     def finish(self, clips: PretrainClips, wanted: Input) -> None:
         """Weights, curve and pictures; the checkpoints that nobody asked to keep go."""
@@ -274,11 +279,12 @@ class _Training:
 
     def _prepare(self) -> None:
         """Model and optimiser, from the newest checkpoint where there is one."""
-        settings, on_gpu = self.settings, self.context.device.startswith("cuda")
+        settings = self.settings
         newest = _newest(self.site.folder)
         saved = _restored(self.network, newest) if newest else None
-        again = on_gpu if settings.stage1_checkpointing is None else settings.stage1_checkpointing
-        self.reconstruction = Reconstruction(self.network, again, settings.stage1_compile).train()
+        self.reconstruction = Reconstruction(
+            self.network, settings.stage1_checkpointing, settings.stage1_compile
+        ).train()
         optimiser = torch.optim.Adam(self.reconstruction.parameters(), lr=settings.stage1_lr, fused=True)
         self.model, self.optimiser = self.accelerator.prepare(self.reconstruction, optimiser)
         if saved:

@@ -64,7 +64,9 @@ class FirstStage:
     @property
     def stage1_key(self) -> str:
         content = {
-            "code": [Path(m.__file__ or "").read_text() for m in (attention, encoder, masking, batches, step, pretrain)],
+            "code": [
+                Path(m.__file__ or "").read_text() for m in (attention, encoder, masking, batches, step, pretrain)
+            ],
             "versions": {name: version(name) for name in ("torch", "transformers", "accelerate", "numpy")},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

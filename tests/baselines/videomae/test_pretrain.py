@@ -82,6 +82,8 @@ def test_an_epoch_trains_on_each_clip_once(clips, batch_size, epochs, seed):
         samples = np.concatenate([samples for of, samples in seen if of == epoch])
         assert sorted(samples) == list(range(100, 100 + clips))
     assert all(len(samples) <= batch_size for _, samples in seen)
+    before = np.cumsum([0, *(len(samples) for _, samples in seen)])
+    assert [agenda.clips_before(step) for step in range(agenda.steps + 1)] == before.tolist()
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
