@@ -20,13 +20,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -38,9 +38,12 @@ from transformers import Trainer, TrainerCallback, TrainingArguments, VideoMAECo
 from baselines.common.batches import to_batch
 from baselines.videomae.encoder import all_tokens, videomae_config, videomae_input
 from baselines.videomae.masking import tube_mask
-from baselines.videomae.step import Reconstruction, step_flop, stock_flop
-from benchmark.baseline import Scale
+from baselines.videomae.pretrain import Stage1Settings, Training
+from baselines.videomae.step import step_flop, stock_flop
+from benchmark.baseline import Context, Scale, Site
+from benchmark.data.stage1 import PretrainClips
 from benchmark.files import cache_folder
+from benchmark.progress import Progress
 
 PAPER_CLIPS = 7822  # 2,952 + 3,000 rodent, 1,870 human: arXiv 2603.12887
 SMALL = {"image_size": 160, "hidden_size": 384, "num_hidden_layers": 8, "num_attention_heads": 6}
@@ -116,43 +119,55 @@ def opened(path: Path) -> NDArray[np.uint8]:
     return np.load(path, mmap_mode="r", allow_pickle=False)[0]
 
 
-def our_batches(case: Case, clips: list[Path]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """uint8 frames and masks on the device, without end; a thread has the next ones ready. The masks stay here."""
-    on_gpu = case.device.startswith("cuda")
+@dataclass(frozen=True)
+class ReadyClips:
+    """Clips as the trainer takes them: by key, opened when they are used."""
 
-    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        samples = [(step * case.batch + place) % len(clips) for place in range(case.batch)]
-        frames = torch.from_numpy(np.stack([opened(clips[sample]) for sample in samples]))
-        masks = torch.stack([case.mask(sample) for sample in samples])
-        return (frames.pin_memory(), masks.pin_memory()) if on_gpu else (frames, masks)
+    paths: list[Path]
 
-    with ThreadPoolExecutor(1) as thread:
-        waiting = [thread.submit(batch, step) for step in (0, 1)]
-        step = 2
-        while True:
-            frames, masks = waiting.pop(0).result()
-            waiting.append(thread.submit(batch, step))
-            step += 1
-            yield frames.to(case.device, non_blocking=True), masks
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def frame_keys(self) -> list[str]:
+        """One a clip."""
+        return [str(path) for path in self.paths]
+
+    @property
+    def stores(self) -> Any:
+        """`stores.frames.open(key)`: views (V, T, S, S, 3)."""
+        return SimpleNamespace(frames=SimpleNamespace(open=lambda key: np.load(key, mmap_mode="r", allow_pickle=False)))
 
 
-def our_turn(case: Case, clips: list[Path]) -> Turn:
-    """Reconstruction, fused Adam; the loss is read when the turn ends."""
-    step = Reconstruction(case.network(), compiled=case.compiled)
-    optimiser = torch.optim.Adam(step.parameters(), lr=1e-4, fused=True)
-    batches = our_batches(case, clips)
+def our_training(case: Case, clips: list[Path], folder: Path) -> Training:
+    """What `seizure-bench pretrain` runs: accelerate, Reconstruction, fused Adam, DataLoader over memory maps."""
+    settings = Stage1Settings(
+        mask_ratio=case.ratio,
+        stage1_epochs=100_000,
+        stage1_batch_size=case.batch,
+        stage1_precision=case.precision,
+        stage1_compile=case.compiled,
+    )
+    context = Context(0, case.device, torch.get_num_threads(), folder, None, no_more, no_more, Progress(quiet=True))
+    site = Site(folder, workers=loader_workers(case))
+    return Training(case.network(), cast(PretrainClips, ReadyClips(clips)), settings, context, site)
 
-    def turn(steps: int) -> float:
+
+def no_more(*_: Any) -> Any:
+    """The trainer asks the harness for nothing while it trains."""
+    raise NotImplementedError
+
+
+def our_turn(case: Case, clips: list[Path], folder: Path) -> Turn:
+    """The trainer's own step; the loss is read when the turn ends."""
+    training = our_training(case, clips, folder / "ours")
+    steps = enumerate(training.loader())
+
+    def turn(many: int) -> float:
         began = time.perf_counter()
-        for _ in range(steps):
-            frames, masks = next(batches)
-            with case.autocast():
-                loss = step(frames, masks).mean()
-            loss.backward()
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        _check(loss.item())
-        case.wait()
+        for _ in range(many):
+            training.step(*next(steps))
+        training.look()
         return time.perf_counter() - began
 
     return turn
@@ -259,14 +274,15 @@ def trainer_turn(case: Case, clips: list[Path], folder: Path) -> Turn:
     return turn
 
 
-def data_turn(case: Case, clips: list[Path]) -> Turn:
-    """Our data path alone."""
-    batches = our_batches(case, clips)
+def data_turn(case: Case, clips: list[Path], folder: Path) -> Turn:
+    """Our data path alone: memory map -> uint8 batch on the device, and masks."""
+    batches = iter(our_training(case, clips, folder / "data").loader())
 
-    def turn(steps: int) -> float:
+    def turn(many: int) -> float:
         began = time.perf_counter()
-        for _ in range(steps):
-            next(batches)
+        for _ in range(many):
+            for frames, _masks, _weights in next(batches):
+                frames.to(case.device, non_blocking=True)
         case.wait()
         return time.perf_counter() - began
 
@@ -291,10 +307,10 @@ def matmul_peak(case: Case) -> float:
 def measure(case: Case, clips: list[Path], folder: Path, steps: int, rounds: int) -> dict[str, Any]:
     """Seconds of every turn of every side, the first steps (compilation among them) apart."""
     sides = {
-        "ours": our_turn(case, clips),
+        "ours": our_turn(case, clips, folder),
         "stock": stock_turn(case, clips),
         "trainer": trainer_turn(case, clips, folder),
-        "data": data_turn(case, clips),
+        "data": data_turn(case, clips, folder),
     }
     first = {}
     for name, turn in sides.items():

@@ -205,14 +205,14 @@ def train(
         BadInput: the loss is no longer finite, nothing is left to train on, or the tracker is not installed.
     """
     with _device(context.device):
-        training = _Training(network, clips, settings, context, site)
+        training = Training(network, clips, settings, context, site)
         training.run()
         training.finish(clips, wanted)
         return training.facts(clips)
 
 
-class _Training:
-    """One process of a training: all hold the same weights, only the main one writes."""
+class Training:
+    """One process of a training: all hold the same weights, only the main one writes. `train` runs it whole."""
 
     def __init__(
         self,
@@ -243,14 +243,14 @@ class _Training:
         if self.start == 0:
             self._watch(0)
         with self.context.progress.track("stage 1 (clips)", agenda.clips_before(agenda.steps)) as advance:
-            for step, batches in enumerate(self._loader(), self.start):
-                self._step(step, batches)
+            for step, batches in enumerate(self.loader(), self.start):
+                self.step(step, batches)
                 done, now = step + 1, time.monotonic()
                 save = self.accelerator.is_main_process and now - saved >= self.site.save_every_s
                 if done % agenda.steps_per_epoch == 0:
                     self._watch(done)
                 if save or done == agenda.steps or now - looked >= LOOK_EVERY_S:
-                    self._look()
+                    self.look()
                     looked = now
                 if save and done < agenda.steps:
                     self._save(done)
@@ -295,7 +295,8 @@ class _Training:
             self.start = saved["step"]
         self.accelerator.wait_for_everyone()  # none may save before all have read
 
-    def _loader(self) -> DataLoader[list[Batch]]:
+    def loader(self) -> DataLoader[list[Batch]]:
+        """This process's part of every step that is left."""
         settings, processes = self.settings, self.accelerator.num_processes
         parts = settings.stage1_accumulation
         fixed = -(-settings.stage1_batch_size // (processes * parts)) if settings.stage1_compile else None
@@ -308,7 +309,8 @@ class _Training:
             pin_memory=self.context.device.startswith("cuda"),
         )
 
-    def _step(self, step: int, batches: Sequence[Batch]) -> None:
+    def step(self, step: int, batches: Sequence[Batch]) -> None:
+        """One step of the optimiser; its loss stays on the device until someone looks."""
         settings, accelerator = self.settings, self.accelerator
         share = rate_share(step / self.agenda.steps, settings.stage1_warmup, settings.stage1_schedule)
         for group in self.optimiser.param_groups:
@@ -327,8 +329,12 @@ class _Training:
             total += loss.detach()
         self.pending.append(accelerator.reduce(total, reduction="sum"))
 
-    def _look(self) -> None:
-        """Fetch the losses from the device, which waits for it; show them to the tracker."""
+    def look(self) -> None:
+        """Fetch the losses from the device, which waits for it; show them to the tracker.
+
+        Raises:
+            BadInput: one is not finite.
+        """
         losses = [loss.item() for loss in self.pending]
         self.pending = []
         for loss in losses:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from benchmark.data.picture import Picture, to_square
 from tasks.errors import BadInput
 
-_LOADER_VERSION = 2  # raise it when the same call would give other pixels: old caches must not be read
+_LOADER_VERSION = 3  # raise it when the same call would give other pixels: old caches must not be read
 _CODEC_LIBRARY = ".".join(str(part) for part in av.library_versions["libavcodec"])
 # torch scales (benchmark/data/picture.py); its version is read without importing it.
 DECODER = f"pyav-{av.__version__}+libavcodec-{_CODEC_LIBRARY}+torch-{version('torch')}+loader-{_LOADER_VERSION}"
