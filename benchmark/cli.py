@@ -14,6 +14,29 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from benchmark.options import (
+    AllowPretrainedOption,
+    DataOption,
+    DeviceOption,
+    DryRunOption,
+    EpisodesOption,
+    InitOption,
+    JsonOption,
+    OnsetOption,
+    PolicyOption,
+    ProtocolOption,
+    QuietOption,
+    SeedOption,
+    SetOption,
+    ShotsOption,
+    SizeOption,
+    SplitOption,
+    Stage1Option,
+    TaskOption,
+    ThreadsOption,
+    WeightsOption,
+    WindowOption,
+)
 from tasks.errors import BadInput
 
 app = typer.Typer(
@@ -27,64 +50,29 @@ app.add_typer(data_app, name="data")
 weights_app = typer.Typer(help="Show and fetch published weights.", rich_markup_mode=None)
 app.add_typer(weights_app, name="weights")
 
-DataOption = Annotated[Path | None, typer.Option(help="Folder with recordings.tsv; default: the rendered demo set.")]
-MAX_SEED = 2**63 - 1  # the largest that torch takes
 INTERRUPTED = 130  # what typer makes of Ctrl-C
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-WeightsOption = Annotated[
-    Path | None, typer.Option(help="Folder of published checkpoints; default: SEIZURE_BENCH_WEIGHTS, or the cache.")
-]
-SizeOption = Annotated[
-    Literal["tiny", "base"] | None,
-    typer.Option(help="Default: base where weights are given, else tiny; tiny on the demo."),
-]
-InitOption = Annotated[Literal["random", "k400-ssl", "k400", "imagenet"] | None, typer.Option(help="Initial weights.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="key=value or method.key=value.")]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; default: 4, or all cores.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, compute nothing.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
-TaskOption = Annotated[str, typer.Option(help="A shipped task, or a path to a .yaml of your own.")]
-ProtocolOption = Annotated[str, typer.Option(help="A shipped protocol, or a path to a .yaml of your own.")]
-OnsetOption = Annotated[
-    Literal["clinical", "eeg"] | None, typer.Option(help="Which onsets count; default: the task's (clinical).")
-]
-WindowOption = Annotated[float | None, typer.Option(min=3, max=10, help="Length of the windows in seconds.")]
 
 
 @app.command()
 def run(
     model: Annotated[str, typer.Option(help="Methods, separated by commas; `list` shows them.")],
-    shots: Annotated[str, typer.Option(help="Clips a class in the support, separated by commas.")] = "2,3,4",
+    shots: ShotsOption = "2,3,4",
     task: TaskOption = "forecast_5s",
     protocol: ProtocolOption = "patient_disjoint",
     data: DataOption = None,
     window: WindowOption = None,
     onset_type: OnsetOption = None,
-    episodes: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Episodes a shot; default: the protocol's.")
-    ] = None,
+    episodes: EpisodesOption = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; an existing one of the same run is resumed.")] = None,
     size: SizeOption = None,
     init: InitOption = None,
     weights: WeightsOption = None,
-    stage1: Annotated[
-        Path | None, typer.Option(help="Checkpoint of `pretrain`; default: stage 1 as the settings say, by the cache.")
-    ] = None,
-    allow_pretrained_patients: Annotated[
-        bool, typer.Option("--allow-pretrained-patients", help="Test on patients of stage 1; every row says so.")
-    ] = False,
+    stage1: Stage1Option = None,
+    allow_pretrained_patients: AllowPretrainedOption = False,
     set_: SetOption = None,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of negatives, episodes and training.")] = 0,
-    split: Annotated[
-        Literal["evaluate", "develop"],
-        typer.Option(help="Whose recordings: develop is for choosing settings, never for a result."),
-    ] = "evaluate",
-    policy: Annotated[
-        Literal["only-missing", "always", "never"],
-        typer.Option(help="only-missing: also those that other code or settings made; always: all; never: none."),
-    ] = "only-missing",
+    seed: SeedOption = 0,
+    split: SplitOption = "evaluate",
+    policy: PolicyOption = "only-missing",
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     dry_run: DryRunOption = False,
@@ -149,7 +137,7 @@ def pretrain(
     init: InitOption = None,
     weights: WeightsOption = None,
     set_: SetOption = None,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the draw and of the training.")] = 0,
+    seed: SeedOption = 0,
     save_every: Annotated[
         float, typer.Option(min=0, help="Seconds between checkpoints to resume from; 0: after each step.")
     ] = 120.0,
@@ -214,35 +202,23 @@ def ablate(
         str, typer.Option(help="Its values, separated by commas; default: all (docs/ablations.md).")
     ] = "",
     model: Annotated[str, typer.Option(help="One method; `list` shows them.")] = "xspecies_videomae",
-    shots: Annotated[str, typer.Option(help="Clips a class in the support, separated by commas.")] = "2,3,4",
+    shots: ShotsOption = "2,3,4",
     task: TaskOption = "forecast_5s",
     protocol: ProtocolOption = "patient_disjoint",
     data: DataOption = None,
     window: WindowOption = None,
     onset_type: OnsetOption = None,
-    episodes: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Episodes a shot; default: the protocol's.")
-    ] = None,
+    episodes: EpisodesOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the ablation; one of the same is gone on with.")] = None,
     size: SizeOption = None,
     init: InitOption = None,
     weights: WeightsOption = None,
-    stage1: Annotated[
-        Path | None, typer.Option(help="Checkpoint of `pretrain`; default: stage 1 as the settings say, by the cache.")
-    ] = None,
-    allow_pretrained_patients: Annotated[
-        bool, typer.Option("--allow-pretrained-patients", help="Test on patients of stage 1; every row says so.")
-    ] = False,
+    stage1: Stage1Option = None,
+    allow_pretrained_patients: AllowPretrainedOption = False,
     set_: SetOption = None,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of negatives, episodes and training.")] = 0,
-    split: Annotated[
-        Literal["evaluate", "develop"],
-        typer.Option(help="Whose recordings: develop is for choosing settings, never for a result."),
-    ] = "evaluate",
-    policy: Annotated[
-        Literal["only-missing", "always", "never"],
-        typer.Option(help="only-missing: also those that other code or settings made; always: all; never: none."),
-    ] = "only-missing",
+    seed: SeedOption = 0,
+    split: SplitOption = "evaluate",
+    policy: PolicyOption = "only-missing",
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     dry_run: DryRunOption = False,
@@ -310,13 +286,10 @@ def consistency(
     size: SizeOption = None,
     init: InitOption = None,
     weights: WeightsOption = None,
-    stage1: Annotated[Path | None, typer.Option(help="A finished stage 1, for a method that has one.")] = None,
-    allow_pretrained_patients: Annotated[
-        bool,
-        typer.Option("--allow-pretrained-patients", help="Take patients that stage 1 has seen; the report says so."),
-    ] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as mix=+R(Y).")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of negatives, draws and permutations.")] = 0,
+    stage1: Stage1Option = None,
+    allow_pretrained_patients: AllowPretrainedOption = False,
+    set_: SetOption = None,
+    seed: SeedOption = 0,
     permutations: Annotated[
         int, typer.Option(min=19, max=100_000, help="Relabellings a test; 19 is the fewest that can reach p = 0.05.")
     ] = 999,

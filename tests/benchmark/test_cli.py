@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -141,6 +142,40 @@ def test_run_prints_the_table_and_the_same_command_again_computes_nothing(say, t
         "decoded": 0,
         "seconds": 0,
     }
+
+
+ABLATE = (
+    "ablate --axis pool --model linear_probe --shots 1 --episodes 2 --size tiny --threads 1 --device cpu --quiet "
+    "--data {data} --task {task} --out {out}"
+)
+
+
+def test_ablate_prints_a_row_a_value_writes_table_and_plot_and_then_computes_nothing(say, tmp_path):
+    code, out, err = say(ABLATE)
+    assert code == 0, err
+    assert re.search(r"^\| mean\b.*^\| first\b", out, re.DOTALL | re.MULTILINE)
+    assert "4 units computed" in out
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"table.md", "table.csv", "table.json", "plot.png", "plot.svg", "short"} <= written
+    code, out, _ = say(ABLATE + " --json")
+    assert (code, json.loads(out)["done"], json.loads(out)["skipped"]) == (0, 0, 4)
+
+
+def test_ablate_refuses_a_value_that_cannot_be_and_writes_nothing(say, tmp_path):
+    code, out, err = say(ABLATE + " --values mean,median")
+    assert (code, out) == (2, "")
+    assert "--values median" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_consistency_prints_its_report_and_writes_it_by_its_ending(say, tmp_path):
+    command = "consistency --permutations 19 --size tiny --threads 1 --device cpu --quiet --data {data} --task {task}"
+    code, out, err = say(f"{command} --out {tmp_path / 'report.json'}")
+    assert code == 0, err
+    assert "random-init" in out
+    assert "| compared" in out
+    json.loads((tmp_path / "report.json").read_text())
+    assert_one_sentence(*say(f"{command} --out {tmp_path / 'report.docx'}"))
 
 
 def test_score_and_leaderboard_need_neither_data_nor_videos(say, finished_run):

@@ -263,7 +263,6 @@ def test_published_step_costs_137_giga_multiply_adds_and_ours_134():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("masks_on", ["cpu", "cuda"])
 def test_on_a_gpu_the_loss_is_the_cpus_to_a_hundred_thousandth(masks_on):
     network = built(videomae_config(TINY))
