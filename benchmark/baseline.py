@@ -145,9 +145,11 @@ class Embeds(Protocol):
 class Site:
     """Where a first stage is trained, and who watches.
 
-    `folder` keeps what a killed training resumes from; `save_every_s` apart (seconds; 0: after each step) a checkpoint
-    is put there, of which the last `keep` stay when training is over. `shown` are the places of the clips whose frames
-    may become pictures. `tracker` is one that accelerate knows, `workers` how many processes read ahead.
+    `folder` keeps what a killed training resumes from: `save_every_s` apart (seconds; 0: after each step) a checkpoint
+    is put into its folder `checkpoints`, of which the last `keep` (at least one) stay; with 0 the harness removes them
+    once the card is written. `shown` are the places of the clips whose frames
+    may become pictures. `tracker` is one that accelerate knows, `workers` how many processes read ahead (None: as suits
+    the device).
     """
 
     folder: Path
@@ -155,7 +157,7 @@ class Site:
     keep: int = 0
     shown: tuple[int, ...] = ()
     tracker: str | None = None
-    workers: int = 0
+    workers: int | None = None
 
 
 @runtime_checkable

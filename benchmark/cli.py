@@ -149,7 +149,9 @@ def pretrain(
     track: Annotated[
         Literal["tensorboard", "wandb"] | None, typer.Option(help="Show the loss in TensorBoard or W&B, too.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that read frames ahead.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=0, max=256, help="Processes that read frames ahead; default: 4 on a GPU.")
+    ] = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     dry_run: DryRunOption = False,

@@ -51,6 +51,7 @@ MixName = Literal["base", "+H", "+R(Y)", "+R(N)", "+R(Y/N)", "+R(Y/N)+H"]
 # The last part of a draw's key. numpy pads keys with zeros, so a mask's, (seed, epoch, clip), ends on 0.
 VIEW, ORDER, HELD_OUT, HELD_OUT_MASK = 1, 2, 3, 4
 LOOK_EVERY_S = 10.0  # a look at the loss waits for the GPU
+READ_AHEAD = 4  # processes beside a GPU; on a CPU they would take cores from the step
 SHOWN = 4  # clips in a picture
 STEP, STATE = "step-", "training.pt"
 AGAIN = "remove the folder `checkpoints` and train again"
@@ -258,7 +259,7 @@ class Training:
                 advance(agenda.clips_before(done))
 
     def finish(self, clips: PretrainClips, wanted: Input) -> None:
-        """Weights, curve and pictures; the checkpoints that nobody asked to keep go."""
+        """Weights, curve and pictures. The newest checkpoint stays: the harness has yet to write its card."""
         if self.accelerator.is_main_process:
             self._write_all(clips, wanted)
         for tracker in self.accelerator.trackers:
@@ -298,6 +299,7 @@ class Training:
     def loader(self) -> DataLoader[list[Batch]]:
         """This process's part of every step that is left."""
         settings, processes = self.settings, self.accelerator.num_processes
+        on_gpu = self.context.device.startswith("cuda")
         parts = settings.stage1_accumulation
         fixed = -(-settings.stage1_batch_size // (processes * parts)) if settings.stage1_compile else None
         share = Share(self.accelerator.process_index, processes, parts, fixed)
@@ -305,8 +307,8 @@ class Training:
             Steps(self.source, self.agenda, share),
             batch_size=None,
             sampler=range(self.start, self.agenda.steps),
-            num_workers=self.site.workers,
-            pin_memory=self.context.device.startswith("cuda"),
+            num_workers=(READ_AHEAD if on_gpu else 0) if self.site.workers is None else self.site.workers,
+            pin_memory=on_gpu,
         )
 
     def step(self, step: int, batches: Sequence[Batch]) -> None:
@@ -395,8 +397,6 @@ class Training:
             for name in ("model.safetensors", "config.json"):
                 with replacing(folder / name) as whole:
                     os.replace(Path(temporary) / name, whole)
-        for old in _checkpoints(folder)[: -self.site.keep or None]:
-            shutil.rmtree(old)
 
 
 def _accelerator(precision: str, settings: Stage1Settings, context: Context, site: Site) -> Accelerator:

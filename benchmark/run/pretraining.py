@@ -63,7 +63,7 @@ class PretrainRequest:
     keep: int = 0
     pictures: Literal["public", "all", "none"] = "public"
     tracker: str | None = None
-    workers: int = 0
+    workers: int | None = None
 
 
 @dataclass(frozen=True)

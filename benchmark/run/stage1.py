@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,8 @@ def train_into(
         weights=sha256_of(site.folder / WEIGHTS),
     )
     write_atomically(site.folder / CARD, card.model_dump_json(indent=1) + "\n")
+    if site.keep == 0:
+        shutil.rmtree(site.folder / "checkpoints", ignore_errors=True)
 
 
 def read_card(folder: Path) -> Stage1Card:

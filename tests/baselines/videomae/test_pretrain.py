@@ -183,9 +183,9 @@ def test_periodic_checkpoints_load_in_plain_transformers_and_all_but_the_kept_go
     assert not torch.equal(weights[1], weights[2])
 
 
-def test_without_keep_nothing_but_the_result_stays(clips, tmp_path):
+def test_beside_the_result_the_newest_checkpoint_stays_until_the_harness_has_its_card(clips, tmp_path):
     trained(clips, tmp_path, Site(tmp_path, save_every_s=0))
-    assert not list((tmp_path / "checkpoints").iterdir())
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000005"]
     assert {path.name for path in tmp_path.iterdir()} == {
         *("checkpoints", "config.json", "model.safetensors", "losses.csv", "losses.png"),
     }

@@ -73,6 +73,10 @@ def test_checkpoint_says_what_it_is_and_on_whom_it_was_trained_and_anyone_can_lo
     assert [row["clip_id"] for row in rows] == card["clips"]
     assert [(row["subject_id"], row["seizure"]) for row in rows] == [("m0", "0"), ("m0", "1"), ("m1", "0"), ("m1", "1")]
     assert len(losses(checkpoint)) == 4
+    assert {path.name for path in checkpoint.iterdir()} == {
+        *("stage1.json", "request.json", "clips.csv", "losses.csv", "losses.png", "reconstruction.png"),
+        *("model.safetensors", "config.json", ".lock"),
+    }
     assert VideoMAEForPreTraining.from_pretrained(checkpoint).config.hidden_size == 192
 
 
@@ -160,6 +164,14 @@ def test_a_run_on_pretrained_patients_is_refused_unless_asked_for_by_name_and_th
     assert "PRE-TRAINED ON 1 TEST PATIENTS" in out
     code, out, _ = call(f"leaderboard {tmp_path / 'run'}", capsys)
     assert "PRE-TRAINED ON 1 TEST PATIENTS" in out
+
+
+def test_kept_checkpoints_stay(data_set: Path, tmp_path: Path, capsys) -> None:
+    assert call(pretrain(data_set, tmp_path / "out", "--save-every 0 --keep 2"), capsys)[0] == 0
+    assert [path.name for path in sorted((tmp_path / "out" / "checkpoints").iterdir())] == [
+        "step-00000002",
+        "step-00000003",
+    ]
 
 
 def test_dry_run_tells_clips_and_cost_and_writes_nothing(data_set: Path, tmp_path: Path, capsys) -> None:
