@@ -537,7 +537,7 @@ def main() -> None:
             raise
         _refuse(f"{error.filename or 'a file'}: {error.strerror}; make room there, or name a place that can be used")
     if code == INTERRUPTED:
-        print("interrupted; finished units are kept, the same command goes on from there", file=sys.stderr)
+        print("interrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
     sys.exit(code)
 
 

@@ -12,15 +12,18 @@ checkpoint is weights, optimiser and a step number, and a training that was kill
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import pickle
 import shutil
+import signal
 import tempfile
+import threading
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
@@ -33,6 +36,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
 from pydantic import Field
+from safetensors import SafetensorError
 from torch.utils.data import DataLoader, Dataset
 from transformers import VideoMAEForPreTraining
 
@@ -229,6 +233,8 @@ class Training:
         training, self.watched = split_held_out(len(clips), settings.stage1_held_out, context.seed)
         if not training:
             raise BadInput(f"--set stage1_held_out={settings.stage1_held_out:g} leaves no clip to train on; lower it")
+        if self.precision == "fp16" and context.device == "cpu":
+            raise BadInput("--set stage1_precision=fp16 needs a GPU; use bf16 or fp32")
         self.agenda = Agenda(training, settings.stage1_epochs, settings.stage1_batch_size, context.seed)
         slots = network.config.num_frames // network.config.tubelet_size
         patches = all_tokens(network.config) // slots
@@ -243,20 +249,24 @@ class Training:
         looked = saved = time.monotonic()
         if self.start == 0:
             self._watch(0)
-        with self.context.progress.track("stage 1 (clips)", agenda.clips_before(agenda.steps)) as advance:
+        track = self.context.progress.track("stage 1 (clips)", agenda.clips_before(agenda.steps))
+        with _between_steps() as stopped, track as advance:
             for step, batches in enumerate(self.loader(), self.start):
                 self.step(step, batches)
                 done, now = step + 1, time.monotonic()
-                save = self.accelerator.is_main_process and now - saved >= self.site.save_every_s
+                stop, due = stopped(), now - saved >= self.site.save_every_s
+                save = self.accelerator.is_main_process and (stop or due)
                 if done % agenda.steps_per_epoch == 0:
                     self._watch(done)
                 if save or done == agenda.steps or now - looked >= LOOK_EVERY_S:
                     self.look()
                     looked = now
-                if save and done < agenda.steps:
+                if save and (stop or done < agenda.steps):
                     self._save(done)
                     saved = time.monotonic()
                 advance(agenda.clips_before(done))
+                if stop:
+                    return
 
     def finish(self, clips: PretrainClips, wanted: Input) -> None:
         """Weights, curve and pictures. The newest checkpoint stays: the harness has yet to write its card."""
@@ -281,6 +291,9 @@ class Training:
     def _prepare(self) -> None:
         """Model and optimiser, from the newest checkpoint where there is one."""
         settings = self.settings
+        if self.accelerator.is_main_process:
+            for left in (self.site.folder / "checkpoints").glob(".*"):  # by a call that was killed
+                shutil.rmtree(left, ignore_errors=True)
         newest = _newest(self.site.folder)
         saved = _restored(self.network, newest) if newest else None
         self.reconstruction = Reconstruction(
@@ -377,11 +390,13 @@ class Training:
             "losses": self.curve.losses,
             "held_out": [list(pair) for pair in self.curve.held_out],
         }
-        with replacing(folder / f"{STEP}{step:08d}") as temporary:
+        with replacing(folder / f"{STEP}{step:08d}") as temporary, _in_a_sentence(folder):
             self.network.save_pretrained(temporary)
             torch.save(state, temporary / STATE)
         for old in _checkpoints(self.site.folder)[: -max(self.site.keep, 1)]:
-            shutil.rmtree(old)
+            gone = old.with_name(f".{old.name}.old")
+            os.replace(old, gone)  # else a kill could leave half of it under its name
+            shutil.rmtree(gone)
 
     def _write_all(self, clips: PretrainClips, wanted: Input) -> None:
         folder = self.site.folder
@@ -392,11 +407,41 @@ class Training:
             views, masks = zip(*(self.source.held_out(sample) for sample in shown), strict=True)
             names = [clips.ids[sample] for sample in shown]
             pictures.reconstructions(folder / "reconstruction.png", self.network, views, masks, names, wanted)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".final.") as temporary:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".final.") as temporary, _in_a_sentence(folder):
             self.network.save_pretrained(temporary)
             for name in ("model.safetensors", "config.json"):
                 with replacing(folder / name) as whole:
                     os.replace(Path(temporary) / name, whole)
+
+
+@contextmanager
+def _in_a_sentence(folder: Path) -> Iterator[None]:
+    """A full disk, which safetensors and torch report as errors of their own, as what it is."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        raise OSError(errno.EIO, f"weights cannot be written ({str(error).splitlines()[0][:120]})", folder) from error
+
+
+@contextmanager
+def _between_steps() -> Iterator[Callable[[], bool]]:
+    """Hold Ctrl-C and SIGTERM back until a step is whole; yields whether one came. A second Ctrl-C is not held."""
+    came: list[int] = []
+    before: dict[int, Any] = {}
+
+    def hold(number: int, frame: Any) -> None:
+        came.append(number)
+        signal.signal(number, before[number] or signal.SIG_DFL)
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _accelerator(precision: str, settings: Stage1Settings, context: Context, site: Site) -> Accelerator:

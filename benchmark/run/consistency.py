@@ -455,45 +455,53 @@ def _judge(likeness: Likeness, notes: Notes) -> str:
 def conclusions(report: Report) -> list[str]:
     """In words, each test at 5% after Holm."""
     adjusted = iter(_adjusted_likeness(report))
+    likeness = [p for c in report.comparisons for p in (c.alike.within.cka.p, c.alike.a_distance.p)]
+    tests = sum(p is not None for p in likeness)
     lines = []
     for comparison in report.comparisons:
         cka, distance = comparison.alike.within.cka, comparison.alike.a_distance
-        lines.append(f"{comparison.name}: {_on_cka(cka, next(adjusted))}; {_on_distance(distance, next(adjusted))}.")
+        on_cka = _on_cka(cka, next(adjusted), tests)
+        lines.append(f"{comparison.name}: {on_cka}; {_on_distance(distance, next(adjusted), tests)}.")
     ps = holm([transfer.figure.p for transfer in report.transfers])
-    lines += [f"{t.name}, {t.rule}: {_on_transfer(t.figure, p)}." for t, p in zip(report.transfers, ps, strict=True)]
+    tests = sum(p is not None for p in ps)
+    lines += [
+        f"{t.name}, {t.rule}: {_on_transfer(t.figure, p, tests)}." for t, p in zip(report.transfers, ps, strict=True)
+    ]
     return lines
 
 
-def _on_cka(figure: Figure, p: float | None) -> str:
+def _on_cka(figure: Figure, p: float | None, tests: int) -> str:
     if p is None:
         return "whether they vary alike within subjects cannot be said"
     if p <= ALPHA:
         return "within subjects the species vary along different directions"
-    return f"no evidence that they vary along different directions within subjects{_powerless(figure)}"
+    return f"no evidence that they vary along different directions within subjects{_powerless(figure, tests)}"
 
 
-def _on_distance(figure: Figure, p: float | None) -> str:
+def _on_distance(figure: Figure, p: float | None, tests: int) -> str:
     if p is None:
         return "whether they can be told apart cannot be said"
     if p <= ALPHA:
         return "they can be told apart, by body, room and camera as well as by dynamics, which this cannot separate"
-    return f"no evidence that they can be told apart{_powerless(figure)}"
+    return f"no evidence that they can be told apart{_powerless(figure, tests)}"
 
 
-def _on_transfer(figure: Figure, p: float | None) -> str:
+def _on_transfer(figure: Figure, p: float | None, tests: int) -> str:
     if figure.value is None:
         return "cannot be said"
     if p is None:
         return "an AUC without a test"
     if p > ALPHA:
-        return f"no evidence of transfer{_powerless(figure)}"
+        return f"no evidence of transfer{_powerless(figure, tests)}"
     low, high = figure.null_low or 0.0, figure.null_high or 1.0
     if figure.value > (low + high) / 2:
         return "ranks positive clips above negative ones of the same subject more often than chance"
     return "ranks positive clips below negative ones of the same subject: what it learnt points the wrong way"
 
 
-def _powerless(figure: Figure) -> str:
-    if figure.smallest_p is not None and figure.smallest_p > ALPHA:
-        return f" (nor could there be: with so many subjects p cannot fall below {figure.smallest_p:.2f})"
-    return ""
+def _powerless(figure: Figure, tests: int) -> str:
+    """What a p above 5% does not mean where, after Holm over so many tests, a strong one could not lie below."""
+    if figure.smallest_p is None or figure.smallest_p * tests <= ALPHA:
+        return ""
+    why = f"with so few subjects or relabellings p cannot fall below {figure.smallest_p:.2g}"
+    return f" (nor could there be: {why}, {min(1.0, figure.smallest_p * tests):.2g} after Holm)"

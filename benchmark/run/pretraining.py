@@ -13,8 +13,9 @@ import io
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -100,7 +101,9 @@ def open_pretraining(request: PretrainRequest, cache: Path, progress: Progress) 
     manifest = read_manifest(request.data if request.data else ensure_demo(cache, progress))
     name = digest_of([method.settings.model_dump(mode="json"), size, method.scale.init, manifest.digest, request.seed])
     default = Path("checkpoints") / f"{request.model}{re.sub('[^A-Za-z0-9]+', '-', '-' + mix.name)}-{name[:8]}"
-    return Pretraining(request, method, mix, manifest, request.out or default, tuple(notices))
+    out = request.out or default
+    refuse_foreign(out)
+    return Pretraining(request, method, mix, manifest, out, tuple(notices))
 
 
 def run_pretraining(plan: Pretraining, machine: Machine, progress: Progress) -> str:
@@ -132,7 +135,9 @@ def run_pretraining(plan: Pretraining, machine: Machine, progress: Progress) -> 
             same_request(plan.folder, asked(baseline, origin, clips, seed))
             _write_clips(plan.folder, clips)
         state.wait_for_everyone()
-        if not (plan.folder / CARD).is_file():
+        if (plan.folder / CARD).is_file():
+            progress.say(f"{plan.folder}: finished before, nothing was done; another --out trains anew")
+        else:
             context = Context(
                 seed, device, machine.threads, machine.cache, plan.method.weights, pretraining, _no_other, progress
             )
@@ -180,10 +185,13 @@ def _in_words(plan: Pretraining) -> str:
     watched = f"; held out {held_out[0][1]:.4f} before, {held_out[-1][1]:.4f} after" if held_out else ""
     scale = plan.method.scale
     marks = [*(["random-init"] if scale.init == "random" else []), *(["rendered video"] if card.rendered else [])]
-    return (
-        f"{plan.folder}: {loss}{watched} ({', '.join([scale.size, *marks])})\n"
-        f"  seizure-bench run --model {plan.method.name} --stage1 {plan.folder}"
-    )
+    return f"{plan.folder}: {loss}{watched} ({', '.join([scale.size, *marks])})\n  {_next_command(plan)}"
+
+
+def _next_command(plan: Pretraining) -> str:
+    """What to type next, ready for a shell."""
+    words = ["seizure-bench", "run", "--model", plan.method.name, "--stage1", str(plan.folder)]
+    return shlex.join([*words, *(["--data", str(plan.request.data)] if plan.request.data else [])])
 
 
 def _site(plan: Pretraining, clips: PretrainClips) -> Site:
@@ -211,7 +219,22 @@ def _processes(device: str) -> PartialState:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    refuse_foreign(folder)
+    """Hold the folder. A call that ends in BadInput before anything was trained leaves no trace of itself."""
+    new = not (folder / "request.json").is_file()
+    try:
+        with _locked(folder):
+            yield
+    except BadInput:
+        if new and not any((folder / "checkpoints").glob("[!.]*")):
+            for name in ("request.json", "clips.csv", ".lock"):
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # it holds something else, or was there before and is not ours to remove
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=0):

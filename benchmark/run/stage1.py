@@ -32,6 +32,7 @@ from tasks.errors import BadInput
 
 CARD, WEIGHTS = "stage1.json", "model.safetensors"
 OPEN_LICENCE = re.compile(r"(cc0|cc[- ]by|public domain|apache|mit\b|bsd|l?gpl)", re.IGNORECASE)
+REQUEST = {"key": "code or libraries", "frames": "clips", "initial_weights": "initial weights"}  # for a sentence
 AGAIN = "name a folder that `seizure-bench pretrain` finished"
 
 
@@ -219,9 +220,9 @@ def same_request(folder: Path, request: Mapping[str, Any]) -> None:
         except ValueError as error:
             raise BadInput(f"{path}: cannot be read as JSON; choose another --out") from error
         if there != json.loads(text):
-            different = [key for key in sorted(request) if there.get(key) != json.loads(text)[key]]
+            different = [REQUEST.get(key, key) for key in sorted(request) if there.get(key) != json.loads(text)[key]]
             raise BadInput(
-                f"--out {folder}: holds another training (its {', '.join(different) or 'request'} differs); choose "
+                f"--out {folder}: holds another training (other {' and '.join(different) or 'request'}); choose "
                 "another --out"
             )
         return

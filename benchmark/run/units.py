@@ -74,18 +74,20 @@ class WorkUnit(Frozen):
 
     @cached_property
     def method(self) -> str:
-        """The name of the row: the baseline, with the settings that were changed."""
-        inner = ", ".join(f"{key}={value}" for key, value in sorted(self.changed.items()))
+        """The name of the row: the baseline, the settings that were changed, and a given checkpoint of stage 1."""
+        parts = [f"{key}={value}" for key, value in sorted(self.changed.items())]
+        inner = ", ".join([*parts, *([f"stage1={self.stage1[:8]}"] if self.stage1 != "-" else [])])
         return f"{self.baseline}({inner})" if inner else self.baseline
 
     @cached_property
     def key(self) -> str:
         """File name of the unit's record: one for each place in the table.
 
-        Code, defaults and the bytes of weights are no part of it: what they change replaces the old record instead of
-        standing beside it.
+        Code, defaults and the bytes of published weights are no part of it: what they change replaces the old record
+        instead of standing beside it.
         """
-        place = self.model_dump(mode="json", exclude={"code", "settings", "weights", "stage1"})
+        absent = {"stage1"} if self.stage1 == "-" else set()
+        place = self.model_dump(mode="json", exclude={"code", "settings", "weights"} | absent)
         return f"{self.baseline}-{self.shots}shot-e{self.episode:03d}-{digest_of(place)[:16]}"
 
 

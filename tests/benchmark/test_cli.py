@@ -238,7 +238,7 @@ def test_ctrl_c_is_a_sentence_and_keeps_finished_units(say, tmp_path, monkeypatc
     (folder / "stops.py").write_text(stops)
     code, out, err = say(RUN.replace("motion_energy", "chance,stops"))
     assert (code, out) == (130, "")
-    assert err == "interrupted; finished units are kept, the same command goes on from there\n"
+    assert err == "interrupted; what is finished is kept, the same command goes on from there\n"
     assert len(list((tmp_path / "out" / "units").iterdir())) == 2
     assert "0 units computed, 2 left as they were" in say(RUN.replace("motion_energy", "chance"))[1]
 

@@ -6,7 +6,9 @@ import csv
 import multiprocessing
 import pickle
 import random
+import signal
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +50,16 @@ def clips(data_set, cache):
     return pretrain_clips(read_manifest(data_set), mix, 0, WANTED.sampling, open_stores(cache), cache, 1, QUIET)[0]
 
 
-def trained(clips, folder, site=None, **changes):
+class Terminated(Exception):
+    """What SIGTERM does in a test."""
+
+
+def trained(clips, folder, site=None, progress=QUIET, **changes):
     """Two clips a step, two steps an epoch; facts for the card."""
     torch.set_num_threads(1)
     settings = Stage1Settings(**{"stage1_epochs": 3, "stage1_batch_size": 2, "stage1_lr": 1e-3, **changes})
     folder.mkdir(parents=True, exist_ok=True)
-    context = Context(0, "cpu", 1, folder, None, unasked, unasked, QUIET)
+    context = Context(0, "cpu", 1, folder, None, unasked, unasked, progress)
     return train(pretraining_network(TINY, None, 0), clips, settings, WANTED, context, site or Site(folder))
 
 
@@ -252,6 +258,40 @@ def test_killed_at_10_random_steps_ends_with_the_same_weights_bit_for_bit(clips,
     trained(clips, folder, Site(folder, save_every_s=0), stage1_epochs=epochs)
     assert curve(folder) == curve(tmp_path / "undisturbed")
     assert sha256_of(folder / "model.safetensors") == sha256_of(tmp_path / "undisturbed" / "model.safetensors")
+
+
+class Stopping(Progress):
+    """Sends this process a signal when 6 clips are done."""
+
+    def __init__(self, number):
+        super().__init__(quiet=True)
+        self.number = number
+
+    @contextmanager
+    def track(self, what, total):
+        yield lambda done: signal.raise_signal(self.number) if done == 6 else None
+
+
+@pytest.mark.parametrize(("number", "end"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_a_signal_waits_for_the_end_of_a_step_saves_it_and_nothing_is_lost(clips, tmp_path, number, end):
+    """Clip 6 ends step 3; the next step is finished, then it is saved, long before a checkpoint is due."""
+
+    def terminate(*_):
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        with pytest.raises(end):
+            trained(clips, tmp_path / "stopped", Site(tmp_path / "stopped", save_every_s=3600), Stopping(number))
+    finally:
+        assert signal.signal(signal.SIGTERM, before) is terminate
+    assert [path.name for path in checkpoints(tmp_path / "stopped")] == ["step-00000004"]
+    assert not (tmp_path / "stopped" / "model.safetensors").exists()
+    for name in ("stopped", "undisturbed"):
+        trained(clips, tmp_path / name)
+    assert curve(tmp_path / "stopped") == curve(tmp_path / "undisturbed")
+    first, second = (sha256_of(tmp_path / name / "model.safetensors") for name in ("stopped", "undisturbed"))
+    assert first == second
 
 
 def interrupted(clips, folder):

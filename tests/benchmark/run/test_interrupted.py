@@ -115,6 +115,6 @@ def test_ctrl_c_ends_with_a_sentence_and_keeps_finished_units(data_set, short_ta
     process.send_signal(signal.SIGINT)
     code, _, err = finish(process)
     assert code == 130
-    assert "finished units are kept" in err
+    assert "what is finished is kept" in err
     assert "Traceback" not in err
     assert units(tmp_path / "run")

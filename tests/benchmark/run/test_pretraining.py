@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -135,11 +136,41 @@ def test_a_run_with_a_given_checkpoint_says_by_what_it_was_made(
     command = f"{RUN} --data {data_set} --task {short_task} --out {tmp_path / 'run'} --stage1 {checkpoint}"
     code, out, err = call(command, capsys)
     assert code == 0, err
-    assert "xspecies\\_videomae(mix=+R(Y/N)" in out or "mix=+R(Y/N)" in out
+    weights = sha256_of(checkpoint / "model.safetensors")
+    assert f"mix=+R(Y/N), stage1_batch_size=3, stage1_epochs=2, stage1={weights[:8]})" in out
     (unit, *_) = (json.loads(path.read_text()) for path in (tmp_path / "run" / "units").glob("[!.]*.json"))
     assert unit["unit"]["stage1"] == sha256_of(checkpoint / "model.safetensors")
     assert unit["unit"]["settings"]["stage1_batch_size"] == 3
     assert unit["checks"]["pretrained_patients"] == 0
+
+
+def test_two_checkpoints_stand_in_two_rows_of_one_run(
+    checkpoint: Path, data_set: Path, short_task: str, tmp_path: Path, capsys
+) -> None:
+    other = tmp_path / "other"
+    assert call(pretrain(data_set, other, "--seed 1"), capsys)[0] == 0
+    for given in (checkpoint, other):
+        command = f"{RUN} --data {data_set} --task {short_task} --out {tmp_path / 'run'} --stage1 {given}"
+        code, out, err = call(command, capsys)
+        assert code == 0, err
+    assert [out.count(f"stage1={sha256_of(f / 'model.safetensors')[:8]}") for f in (checkpoint, other)] == [1, 1]
+
+
+@pytest.mark.parametrize("bad", ["--set stage1_held_out=0.99", "--track wandb", "--set stage1_precision=fp16"])
+def test_what_is_refused_leaves_no_folder_to_stand_in_the_way(bad: str, data_set: Path, tmp_path: Path, capsys) -> None:
+    code, _, err = call(pretrain(data_set, tmp_path / "out", bad), capsys)
+    assert code == 2, err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_a_sentence(checkpoint: Path, data_set: Path, tmp_path: Path) -> None:
+    """A limit on the size of a file stands for it: the weights are some 9 MB."""
+    words = " ".join(shlex.quote(word) for word in pretrain(data_set, tmp_path / "out").split())
+    shell = f"ulimit -f 2000; exec {sys.executable} -m benchmark.cli {words}"  # in KiB
+    done = subprocess.run(["bash", "-c", shell], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "weights cannot be written" in done.stderr
 
 
 def test_a_run_on_pretrained_patients_is_refused_unless_asked_for_by_name_and_then_marked(
