@@ -293,7 +293,7 @@ def consistency(
     set_: SetOption = None,
     seed: SeedOption = 0,
     permutations: Annotated[
-        int, typer.Option(min=19, max=100_000, help="Relabellings a test; 19 is the fewest that can reach p = 0.05.")
+        int, typer.Option(min=19, max=100_000, help="Relabellings a test; under 200 nothing can stand after Holm.")
     ] = 999,
     out: Annotated[Path | None, typer.Option(help="Also write the report there: .md or .json.")] = None,
     device: DeviceOption = None,
