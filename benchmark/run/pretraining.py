@@ -220,29 +220,26 @@ def _processes(device: str) -> PartialState:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Hold the folder. A call that ends in BadInput before anything was trained leaves no trace of itself."""
-    new = not (folder / "request.json").is_file()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        with _locked(folder):
-            yield
-    except BadInput:
-        if new and not any((folder / "checkpoints").glob("[!.]*")):
-            for name in ("request.json", "clips.csv", ".lock"):
-                (folder / name).unlink(missing_ok=True)
-            with suppress(OSError):  # it holds something else, or was there before and is not ours to remove
-                folder.rmdir()
-        raise
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise BadInput(
             f"--out {folder}: another process is training here; wait for it or choose another --out"
         ) from error
+    new = not (folder / "request.json").is_file()
+    try:
+        yield
+    except BadInput:
+        if new and not any((folder / "checkpoints").glob("[!.]*")):
+            for name in ("request.json", "clips.csv", ".lock"):
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # it holds something else
+                folder.rmdir()
+        raise
+    finally:
+        lock.release()
 
 
 @contextmanager

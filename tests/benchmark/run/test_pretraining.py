@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from transformers import VideoMAEForPreTraining
 
 from benchmark import cli
@@ -161,6 +162,16 @@ def test_what_is_refused_leaves_no_folder_to_stand_in_the_way(bad: str, data_set
     code, _, err = call(pretrain(data_set, tmp_path / "out", bad), capsys)
     assert code == 2, err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_another_process_holds_is_left_as_it_is(data_set: Path, tmp_path: Path, capsys) -> None:
+    """Also in the moment before the other has written anything."""
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / ".lock"):
+        code, _, err = call(pretrain(data_set, tmp_path / "out"), capsys)
+        assert code == 2
+        assert "another process is training here" in err
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
 def test_a_full_disk_is_a_sentence(checkpoint: Path, data_set: Path, tmp_path: Path) -> None:
