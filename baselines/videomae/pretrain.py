@@ -25,7 +25,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -34,17 +33,16 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
-from numpy.typing import NDArray
 from pydantic import Field
 from safetensors import SafetensorError
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import VideoMAEForPreTraining
 
 from baselines.common.finetune import precision_on, rate_share
 from baselines.common.weights import load_strictly, read_state
 from baselines.videomae import pictures
+from baselines.videomae.agenda import Agenda, Batch, ClipSource, Share, Steps, split_held_out, stacked
 from baselines.videomae.encoder import VideoMAESettings, all_tokens, in_todays_names
-from baselines.videomae.masking import tube_mask
 from baselines.videomae.step import Reconstruction
 from benchmark.baseline import Context, Input, Site
 from benchmark.data.dataset import PretrainClips
@@ -52,15 +50,11 @@ from benchmark.files import replacing, write_atomically
 from tasks.errors import BadInput
 
 MixName = Literal["base", "+H", "+R(Y)", "+R(N)", "+R(Y/N)", "+R(Y/N)+H"]
-# The last part of a draw's key. numpy pads keys with zeros, so a mask's, (seed, epoch, clip), ends on 0.
-VIEW, ORDER, HELD_OUT, HELD_OUT_MASK = 1, 2, 3, 4
 LOOK_EVERY_S = 10.0  # a look at the loss waits for the GPU
 READ_AHEAD = 4  # processes beside a GPU; on a CPU they would take cores from the step
 SHOWN = 4  # clips in a picture
 STEP, STATE = "step-", "training.pt"
 AGAIN = "remove the folder `checkpoints` and train again"
-
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class Stage1Settings(VideoMAESettings):
@@ -81,111 +75,6 @@ class Stage1Settings(VideoMAESettings):
     stage1_compile: bool = Field(default=False, description="torch.compile: minutes at the start, then faster steps")
     stage1_held_out: float = Field(default=0.0, ge=0, lt=1, description="share of the clips kept to watch the loss on")
     norm_pix_loss: bool = Field(default=True, description="normalise each target patch, as upstream does")
-
-
-@dataclass(frozen=True)
-class Agenda:
-    """Which clips each step trains on. `samples` are their places among all; every epoch has its own order."""
-
-    samples: tuple[int, ...]
-    epochs: int
-    batch_size: int
-    seed: int
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """The last step of an epoch may be a small one."""
-        return -(-len(self.samples) // self.batch_size)
-
-    @property
-    def steps(self) -> int:
-        """Over all epochs."""
-        return self.epochs * self.steps_per_epoch
-
-    def at(self, step: int) -> tuple[int, NDArray[np.int64]]:
-        """The epoch of a step and its clips, (at most batch_size,)."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        order = _permutation(len(self.samples), self.seed, epoch)
-        first = place * self.batch_size
-        return epoch, np.asarray(self.samples)[order[first : first + self.batch_size]]
-
-    def clips_before(self, step: int) -> int:
-        """How many clips the steps before it train on, over all epochs."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        return epoch * len(self.samples) + min(place * self.batch_size, len(self.samples))
-
-
-@lru_cache(maxsize=2)
-def _permutation(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    return np.random.default_rng([seed, epoch, 0, ORDER]).permutation(count)
-
-
-def split_held_out(count: int, share: float, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Clips to train on and clips to watch the loss on, both in order."""
-    order = np.random.default_rng([seed, 0, 0, HELD_OUT]).permutation(count)
-    cut = round(share * count)
-    return tuple(sorted(order[cut:].tolist())), tuple(sorted(order[:cut].tolist()))
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which part of each step is one process's: `parts` of equal size, one after the other."""
-
-    process: int
-    processes: int
-    parts: int
-    part_size: int | None  # fill up to this size with clips of no weight, for a compiled network; None: as they come
-
-    def of(self, samples: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Clips of each part and their weights in the mean over the step. A part is never empty."""
-        chunks = np.array_split(samples, self.processes * self.parts)[self.process * self.parts :][: self.parts]
-        return [self._filled(chunk, samples) for chunk in chunks]
-
-    def _filled(
-        self, chunk: NDArray[np.int64], samples: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        size = max(self.part_size or 0, len(chunk), 1)
-        weights = np.zeros(size, dtype=np.float32)
-        weights[: len(chunk)] = 1 / len(samples)
-        return np.concatenate([chunk, np.repeat(samples[:1], size - len(chunk))]), weights
-
-
-class ClipSource:
-    """Views and masks of clips, read from the memory map when asked for: thousands cannot stay open at once."""
-
-    def __init__(self, clips: PretrainClips, ratio: float, slots: int, patches: int, seed: int) -> None:
-        self.keys, self.open = clips.frame_keys, clips.stores.frames.open
-        self.ratio, self.slots, self.patches, self.seed = ratio, slots, patches, seed
-        self.masked = slots * int(ratio * patches)  # tokens, in every mask
-
-    def training(self, epoch: int, sample: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """A view (T, S, S, 3), drawn for this epoch, and its mask (tokens,)."""
-        views = self.open(self.keys[sample])
-        view = int(np.random.default_rng([self.seed, epoch, sample, VIEW]).integers(len(views)))
-        return views[view], self._mask(self.seed, epoch, sample)
-
-    def held_out(self, sample: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The middle view and a mask that is the same whenever it is asked for."""
-        views = self.open(self.keys[sample])
-        return views[len(views) // 2], self._mask(self.seed, 0, sample, HELD_OUT_MASK)
-
-    def _mask(self, *key: int) -> NDArray[np.bool_]:
-        return tube_mask(self.ratio, self.slots, self.patches, *key)
-
-
-class Steps(Dataset[list[Batch]]):
-    """Item s: this process's parts of step s, as (frames uint8 (n, T, S, S, 3), masks (n, tokens), weights (n,))."""
-
-    def __init__(self, source: ClipSource, agenda: Agenda, share: Share) -> None:
-        self.source, self.agenda, self.share = source, agenda, share
-
-    def __getitem__(self, step: int) -> list[Batch]:
-        epoch, samples = self.agenda.at(step)
-        parts = []
-        for chosen, weights in self.share.of(samples):
-            pairs = [self.source.training(epoch, int(sample)) for sample in chosen]
-            parts.append((*_stacked(pairs), torch.from_numpy(weights)))
-        return parts
 
 
 @dataclass
@@ -372,7 +261,7 @@ class Training:
         total = torch.zeros((), device=accelerator.device)
         for first in range(0, len(mine), self.settings.stage1_batch_size):
             pairs = [self.source.held_out(sample) for sample in mine[first : first + self.settings.stage1_batch_size]]
-            frames, masked = _stacked(pairs)
+            frames, masked = stacked(pairs)
             with accelerator.autocast():
                 total += self.reconstruction(frames.to(accelerator.device), masked, self.source.masked).sum()
         loss = accelerator.reduce(total, reduction="sum").item() / len(self.watched)
@@ -471,11 +360,6 @@ def _installed(tracker: str) -> bool:
 def _device(device: str) -> AbstractContextManager[Any]:
     """`cuda:1` for accelerate, which takes the current GPU of a single process."""
     return torch.cuda.device(device) if device.startswith("cuda:") else nullcontext()
-
-
-def _stacked(pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.bool_]]]) -> tuple[torch.Tensor, torch.Tensor]:
-    frames, masks = zip(*pairs, strict=True)
-    return torch.from_numpy(np.stack(frames)), torch.from_numpy(np.stack(masks))
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from typing import Any
 from transformers import VideoMAEForPreTraining
 
 from baselines.common import batches
-from baselines.videomae import attention, encoder, masking, pretrain, step
+from baselines.videomae import agenda, attention, encoder, masking, pretrain, step
 from baselines.videomae.encoder import (
     Encoder,
     VideoMAESettings,
@@ -65,7 +65,8 @@ class FirstStage:
     def stage1_key(self) -> str:
         content = {
             "code": [
-                Path(m.__file__ or "").read_text() for m in (attention, encoder, masking, batches, step, pretrain)
+                Path(m.__file__ or "").read_text()
+                for m in (agenda, attention, encoder, masking, batches, step, pretrain)
             ],
             "versions": {name: version(name) for name in ("torch", "transformers", "accelerate", "numpy")},
         }

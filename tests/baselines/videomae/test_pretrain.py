@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import VideoMAEForPreTraining
 
+from baselines.videomae.agenda import Agenda, ClipSource, Share, Steps, split_held_out
 from baselines.videomae.encoder import pretraining_network, videomae_input
-from baselines.videomae.pretrain import Agenda, ClipSource, Share, Stage1Settings, Steps, split_held_out, train
+from baselines.videomae.pretrain import Stage1Settings, train
 from benchmark.baseline import Context, Scale, Site
 from benchmark.data.clips import open_stores
 from benchmark.data.manifest import read_manifest
