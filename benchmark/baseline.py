@@ -164,6 +164,8 @@ class Site:
 class Pretrains(Protocol):
     """A first stage on unlabelled or other-species video. The harness draws the clips and keeps the checkpoint."""
 
+    settings: Any
+
     @property
     def mix(self) -> str:
         """Which clips it wants (`benchmark.data.mixes`); `base` for none."""

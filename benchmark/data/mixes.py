@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tasks.errors import BadInput
 from tasks.spec import parse_spec, read_yaml
 
+MIX_NAME = r"^[A-Za-z0-9+][\w.+()/-]{0,59}$"
 MIXES = Path(__file__).with_name("mixes.yaml")
 
 Window = dict[Any, Any]  # a row: clip_id, subject_id, species, seizure, ...
@@ -47,7 +48,7 @@ class Mix(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[A-Za-z0-9+][\w.+()/-]{0,59}$")
+    name: str = Field(pattern=MIX_NAME)
     description: str
     parts: tuple[Part, ...]
 

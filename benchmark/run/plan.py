@@ -204,8 +204,9 @@ def _unit(method: Method, episode: Episode, run: str) -> WorkUnit:
 
 def _method(name: str, adapter: type[Baseline], given: dict[str, Any], wanted: Wanted) -> Method:
     settings = _settings(name, adapter, given)
-    if wanted.stage1 and isinstance(adapter(settings, Scale(wanted.size, "random", wanted.window_s)), Pretrains):
-        return _on_given_stage1(name, adapter, adopt(settings, given, wanted.stage1), wanted.stage1, wanted)
+    unloaded = adapter(settings, Scale(wanted.size, "random", wanted.window_s))
+    if wanted.stage1 and isinstance(unloaded, Pretrains):
+        return _on_given_stage1(name, adapter, adopt(unloaded, given, wanted.stage1), wanted.stage1, wanted)
     scale = Scale(wanted.size, initial_weights(name, adapter, wanted.size, wanted.init), wanted.window_s)
     baseline = adapter(settings, scale)
     published = baseline.published if isinstance(baseline, Loads) else None

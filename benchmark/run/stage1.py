@@ -24,14 +24,18 @@ from pydantic import Field, ValidationError
 from benchmark.baseline import Context, Init, Pretrains, Scale, Site, Size
 from benchmark.data.dataset import PretrainClips
 from benchmark.data.manifest import Manifest
-from benchmark.data.mixes import PartCount
+from benchmark.data.mixes import MIX_NAME, PartCount
 from benchmark.data.stage1 import Declaration, Unreadable
 from benchmark.files import sha256_of, write_atomically
 from benchmark.run.units import SCHEMA, Frozen, digest_of
 from tasks.errors import BadInput
+from tasks.spec import first_complaint
 
 CARD, WEIGHTS = "stage1.json", "model.safetensors"
-OPEN_LICENCE = re.compile(r"(cc0|cc[- ]by|public domain|apache|mit\b|bsd|l?gpl)", re.IGNORECASE)
+# Names of licences, not words: a hospital's "mit Einwilligung" (with consent) is none.
+OPEN_LICENCE = re.compile(
+    r"(cc0\b|cc[- ]by\b|public domain\b|apache-\d|mit( licen[cs]e)?$|bsd-\d|l?gpl-\d)", re.IGNORECASE
+)
 REQUEST = {"key": "code or libraries", "frames": "clips", "initial_weights": "initial weights"}  # for a sentence
 AGAIN = "name a folder that `seizure-bench pretrain` finished"
 
@@ -175,18 +179,26 @@ def read_given(folder: Path) -> Given:
     return Given(folder, card)
 
 
-def adopt(settings: Any, chosen: Mapping[str, Any], given: Given) -> Any:
+def adopt(baseline: Pretrains, chosen: Mapping[str, Any], given: Given) -> Any:
     """A method's settings with those of the checkpoint in their place, so that rows say what it was made by.
 
     Args:
-        settings: the method's.
+        baseline: the method. Of a card's settings only its own `stage1_settings` are taken.
         chosen: those that the user set; they may not contradict the checkpoint.
         given: the checkpoint.
 
     Raises:
-        BadInput: one of them does.
+        BadInput: one of them does, or a value in the card is none that the method can have.
     """
-    made = {key: value for key, value in given.card.settings.items() if key in type(settings).model_fields}
+    settings = baseline.settings
+    made = {key: value for key, value in given.card.settings.items() if key in baseline.stage1_settings}
+    try:  # a mix may be one's own, named by its file
+        type(settings).model_validate({**settings.model_dump(), **made, "mix": baseline.mix})
+    except ValidationError as error:
+        complaint = first_complaint(error, list(type(settings).model_fields))
+        raise BadInput(f"{given.folder / CARD}: settings: {complaint}; {AGAIN}") from error
+    if not re.fullmatch(MIX_NAME, str(made.get("mix"))):
+        raise BadInput(f"{given.folder / CARD}: settings: mix is no name of a mix; {AGAIN}")
     for key, value in made.items():
         if key in chosen and getattr(settings, key) != value:
             raise BadInput(

@@ -19,8 +19,10 @@ import pytest
 from filelock import FileLock
 from transformers import VideoMAEForPreTraining
 
-from benchmark import cli
+from benchmark import cli, registry
+from benchmark.baseline import Scale
 from benchmark.files import sha256_of
+from benchmark.run.stage1 import OPEN_LICENCE, adopt, read_given
 
 ROOT = Path(__file__).parents[3]
 QUICK = "--set stage1_epochs=2 --set stage1_batch_size=3 --threads 1 --device cpu --quiet"
@@ -231,6 +233,39 @@ def damaged(folder: Path, checkpoint: Path) -> Path:
     content[-1] ^= 1
     (folder / "model.safetensors").write_bytes(bytes(content))
     return folder
+
+
+@pytest.mark.parametrize(
+    ("licence", "shown"),
+    [
+        *[(name, True) for name in ("CC0", "CC-BY-4.0", "cc by-nc 4.0", "MIT", "Apache-2.0 repository", "LGPL-3.0")],
+        *[(name, False) for name in ("n/a", "mit Einwilligung der Patienten", "internal", "Apache hospital", "")],
+    ],
+)
+def test_pictures_are_made_of_openly_licensed_video_alone(licence: str, shown: bool) -> None:
+    assert bool(OPEN_LICENCE.match(licence)) == shown
+
+
+def test_a_card_decides_on_stage_1_alone_and_not_on_what_it_may_not_hold(
+    checkpoint: Path, data_set: Path, short_task: str, tmp_path: Path, capsys
+) -> None:
+    where = f"--data {data_set} --task {short_task} --out {tmp_path / 'run'} --dry-run --json"
+
+    def with_settings(name: str, **changes: object) -> str:
+        shutil.copytree(checkpoint, tmp_path / name)
+        card = json.loads((tmp_path / name / "stage1.json").read_text())
+        card["settings"] |= changes
+        (tmp_path / name / "stage1.json").write_text(json.dumps(card))
+        return f"{RUN} {where} --stage1 {tmp_path / name}".replace("--set epochs=1", "")
+
+    given = read_given(Path(with_settings("foreign", epochs=9999, lr=0.5).split()[-1]))
+    adapter = registry.load("xspecies_videomae")
+    taken = adopt(adapter(adapter.Settings(), Scale("tiny", "random", 3.0)), {}, given)
+    assert (taken.epochs, taken.lr, taken.stage1_batch_size) == (20, None, 3)
+    for name, changes in {"ratio": {"mask_ratio": "much"}, "mix": {"mix": "<b>|"}}.items():
+        code, _, err = call(with_settings(name, **changes), capsys)
+        assert code == 2
+        assert "stage1.json: settings:" in err
 
 
 REFUSED = {
