@@ -68,7 +68,7 @@ def _row(records: Sequence[Record], card: RunCard, path: Path, scores: MethodSco
     record = records[-1]
     unit, stamp = record.unit, record.provenance
     return BoardRow(
-        method=unit.method + _pretrained_mark(records),
+        method=unit.method + _stage1_marks(records, card),
         baseline=unit.baseline,
         init=INIT_NAMES.get(unit.init, unit.init),
         pool=record.card.get("pool", "-"),
@@ -85,10 +85,13 @@ def _row(records: Sequence[Record], card: RunCard, path: Path, scores: MethodSco
     )
 
 
-def _pretrained_mark(records: Sequence[Record]) -> str:
-    """Whatever else a row shows, it must not be read without this."""
+def _stage1_marks(records: Sequence[Record], card: RunCard) -> str:
+    """Whatever else a row shows, it must not be read without these."""
     most = max(record.checks.get("pretrained_patients", 0) for record in records)
-    return f" [PRE-TRAINED ON {most} TEST PATIENTS]" if most else ""
+    drawn = not card.data.rendered and any(r.card.get("stage1_video") == "rendered" for r in records)
+    marks = [f"PRE-TRAINED ON {most} TEST PATIENTS"] if most else []
+    marks += ["STAGE 1 ON RENDERED VIDEO"] if drawn else []
+    return "".join(f" [{mark}]" for mark in marks)
 
 
 def _data_name(card: RunCard) -> str:

@@ -130,11 +130,12 @@ def _keep(record: Record, folder: RunFolder, outcome: Outcome, progress: Progres
 
 @dataclass(frozen=True)
 class Prepared:
-    """An adapter that is set up, the stamp of this process, and how many test patients it was pre-trained on."""
+    """An adapter that is set up, the stamp of this process, and what its rows must say of its stage 1."""
 
     baseline: Baseline
     stamp: dict[str, Any]
     checks: dict[str, int]
+    card: dict[str, str]
 
 
 def prepare(method: Method, data: TaskData, machine: Machine, progress: Progress, outcome: Outcome) -> Prepared:
@@ -175,7 +176,9 @@ def prepare(method: Method, data: TaskData, machine: Machine, progress: Progress
     )
     baseline.setup(context)
     patients = {patient for declaration in seen for patient in data.pretrained_patients(declaration)}
-    return Prepared(baseline, stamp, {"pretrained_patients": len(patients)} if seen else {})
+    checks = {"pretrained_patients": len(patients)} if seen else {}
+    rendered = method.stage1 is not None and method.stage1.card.rendered
+    return Prepared(baseline, stamp, checks, {"stage1_video": "rendered"} if rendered else {})
 
 
 def fixed_device(machine: Machine, network: bool) -> str:
@@ -210,7 +213,7 @@ def _run_unit(ready: Prepared, unit: WorkUnit, episode: Episode, data: TaskData)
         status="done",
         predictions=Predictions(clip_ids=query.ids, scores=tuple(tuple(row) for row in scores.tolist())),
         checks=checks,
-        card=baseline.card() if isinstance(baseline, Described) else {},
+        card=(baseline.card() if isinstance(baseline, Described) else {}) | ready.card,
         seconds=seconds,
         provenance=stamp,
     )

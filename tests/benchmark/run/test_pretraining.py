@@ -166,6 +166,19 @@ def test_what_is_refused_leaves_no_folder_to_stand_in_the_way(bad: str, data_set
     assert not (tmp_path / "out").exists()
 
 
+def test_a_row_says_that_its_stage_1_saw_rendered_video(
+    checkpoint: Path, data_set: Path, short_task: str, tmp_path: Path, capsys
+) -> None:
+    shutil.copytree(checkpoint, tmp_path / "drawn")
+    card = json.loads((tmp_path / "drawn" / "stage1.json").read_text())
+    (tmp_path / "drawn" / "stage1.json").write_text(json.dumps(card | {"rendered": True}))
+    where = f"--data {data_set} --task {short_task}"
+    for given, said in ((checkpoint, False), (tmp_path / "drawn", True)):
+        code, out, _ = call(f"{RUN} {where} --out {tmp_path / str(said)} --stage1 {given}", capsys)
+        assert code == 0
+        assert ("STAGE 1 ON RENDERED VIDEO" in out) == said
+
+
 def test_a_folder_that_another_process_holds_is_left_as_it_is(data_set: Path, tmp_path: Path, capsys) -> None:
     """Also in the moment before the other has written anything."""
     (tmp_path / "out").mkdir()
