@@ -34,7 +34,8 @@ from benchmark.run.plan import Method
 from benchmark.run.session import Session
 from benchmark.run.units import SCHEMA, DataCard, Frozen
 from benchmark.score import consistency as score
-from benchmark.score.consistency import Alike, Figure, Group, Likeness, Rule, Sides, holm
+from benchmark.score.consistency import Alike, Figure, Group, Likeness, Rule, Sides
+from benchmark.score.multiple import holm
 from protocols.spec import ProtocolSpec
 from tasks.errors import BadInput
 from tasks.spec import TaskSpec

@@ -215,17 +215,6 @@ def transfer(source: Group, target: Group, rule: Rule, *, permutations: int = PE
     return replace(figure, **_against(null, beyond, (2 if mirrored else 1) / ways))
 
 
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down adjustment of the p-values that there are (Scandinavian Journal of Statistics 1979)."""
-    adjusted: list[float | None] = [None] * len(ps)
-    known = sorted((p, place) for place, p in enumerate(ps) if p is not None)
-    highest = 0.0
-    for rank, (p, place) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * p))
-        adjusted[place] = highest
-    return adjusted
-
-
 def _too_little(x: Group, y: Group) -> str | None:
     for group in (x, y):
         if not len(group.clips):

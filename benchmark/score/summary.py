@@ -7,10 +7,11 @@ Two ways to score the same predictions, both kept, because they answer different
 - `per_episode`: each episode's query is scored on its own; mean and SD over episodes. This is the way of the paper
   (arXiv 2603.12887). The SD tells how the draw of support clips moves the figure, nothing about other patients.
 
-Replicates (several seeds of one untrained rule) are scored one by one, as if each were a method, then averaged; so a
-chance row with 20 seeds is one statistic. Averages over shots are plain means of the shots' figures, and are null as
-soon as one shot has none: a mean over other shots would not be comparable. What a failed unit left unpredicted is
-counted, never filled in.
+Replicates (several training seeds, or several seeds of one untrained rule) are scored one by one, as if each were a
+method, then averaged; so a chance row with 20 seeds is one statistic. `across_seeds` tells how far they lie apart: with
+the interval (patients) and the SD over episodes (support clips) the third spread, never mixed with the others. Averages
+over shots are plain means of the shots' figures, and are null as soon as one shot has none: a mean over other shots
+would not be comparable. What a failed unit left unpredicted is counted, never filled in.
 """
 
 from __future__ import annotations
@@ -45,11 +46,19 @@ class PerEpisode(_Result):
     episodes: int = Field(description="Episodes whose scored query held both classes; averaged: their sum.")
 
 
+class AcrossSeeds(_Result):
+    """How far the figure per clip moves from one training seed (or seed of an untrained rule) to the next."""
+
+    sd: float | None = Field(description="SD over seeds (n - 1) of the figure per clip; null with one seed.")
+    seeds: int
+
+
 class MetricScore(_Result):
-    """One metric, scored both ways."""
+    """One metric, scored both ways, and the spread over seeds."""
 
     per_clip: PerClip
     per_episode: PerEpisode
+    across_seeds: AcrossSeeds
 
 
 class Counts(_Result):
@@ -78,7 +87,7 @@ class MethodScores(_Result):
     """All figures of one method of a run."""
 
     method: str = Field(description="Row name: baseline and its non-default settings.")
-    replicates: int = Field(description="Seeds of an untrained rule, scored apart and averaged; mostly 1.")
+    replicates: int = Field(description="Training seeds (or seeds of an untrained rule), scored apart, then averaged.")
     per_shot: tuple[Scores, ...]
     averaged: Scores
 
@@ -129,14 +138,15 @@ def _score_method(name: str, rows: pd.DataFrame, clips: pd.DataFrame, resamples:
     shots = split_by_shots(rows, clips)
     averages = np.stack([shot.averaged() for shot in shots])
     intervals = patient_intervals(averages, labels, patients, resamples=resamples, seed=seed)
+    by_seed = [_score_seeds(clip_scores, labels) for clip_scores in averages]
     per_shot = []
     for index, shot in enumerate(shots):
-        per_clip = _score_clips(averages[index], labels)
         per_episode = _score_episodes(shot, labels)
         metrics = {
             metric: MetricScore(
-                per_clip=PerClip(value=per_clip[metric], interval=intervals[metric].per_shot[index]),
+                per_clip=PerClip(value=_mean(by_seed[index][metric]), interval=intervals[metric].per_shot[index]),
                 per_episode=per_episode[metric],
+                across_seeds=_across_seeds([by_seed[index][metric]]),
             )
             for metric in METRICS
         }
@@ -146,7 +156,11 @@ def _score_method(name: str, rows: pd.DataFrame, clips: pd.DataFrame, resamples:
         shots=tuple(shot.shots for shot in shots),
         counts=_count(shots, averages, labels, patients),
         metrics={
-            metric: _average([scores.metrics[metric] for scores in per_shot], intervals[metric].averaged)
+            metric: _average(
+                [scores.metrics[metric] for scores in per_shot],
+                intervals[metric].averaged,
+                _across_seeds([seeds[metric] for seeds in by_seed]),
+            )
             for metric in METRICS
         },
     )
@@ -154,11 +168,19 @@ def _score_method(name: str, rows: pd.DataFrame, clips: pd.DataFrame, resamples:
     return MethodScores(method=name, replicates=replicates, per_shot=tuple(per_shot), averaged=averaged)
 
 
-def _score_clips(averaged: FloatArray, labels: FloatArray) -> dict[Metric, float | None]:
-    """Mean over replicates of each metric; averaged: (replicates, clips), NaN for clips left out."""
+def _score_seeds(averaged: FloatArray, labels: FloatArray) -> dict[Metric, list[float | None]]:
+    """Each metric of each replicate; averaged: (replicates, clips), NaN for clips left out."""
     known = ~np.isnan(averaged).any(axis=0)
     found = [clip_metrics(labels[known], scores[known]) for scores in averaged]
-    return {metric: _mean([values[metric] for values in found]) for metric in METRICS}
+    return {metric: [values[metric] for values in found] for metric in METRICS}
+
+
+def _across_seeds(by_shot: Sequence[Sequence[float | None]]) -> AcrossSeeds:
+    """Of the mean over shots; by_shot: the figure of every replicate (in one order), for each number of shots."""
+    means = [_mean(of_seed) for of_seed in zip(*by_shot, strict=True)]
+    known = [mean for mean in means if mean is not None]
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 and len(known) == len(means) else None
+    return AcrossSeeds(sd=spread, seeds=len(means))
 
 
 def _score_episodes(shot: Shot, labels: FloatArray) -> dict[Metric, PerEpisode]:
@@ -183,7 +205,7 @@ def _score_episodes(shot: Shot, labels: FloatArray) -> dict[Metric, PerEpisode]:
     }
 
 
-def _average(per_shot: Sequence[MetricScore], interval: Interval | None) -> MetricScore:
+def _average(per_shot: Sequence[MetricScore], interval: Interval | None, across_seeds: AcrossSeeds) -> MetricScore:
     value = _mean([score.per_clip.value for score in per_shot])
     return MetricScore(
         per_clip=PerClip(value=value, interval=None if value is None else interval),
@@ -192,6 +214,7 @@ def _average(per_shot: Sequence[MetricScore], interval: Interval | None) -> Metr
             sd=_mean([score.per_episode.sd for score in per_shot]),
             episodes=sum(score.per_episode.episodes for score in per_shot),
         ),
+        across_seeds=across_seeds,
     )
 
 

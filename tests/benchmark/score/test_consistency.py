@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmark.score.consistency import Group, alike, holm, linear_cka, transfer
+from benchmark.score.consistency import Group, alike, linear_cka, transfer
+from benchmark.score.multiple import holm
 
 
 def cohort(name, random, subjects=6, clips=3, width=5, offset=0.0, between=1.0, directions=None, labelled=False):

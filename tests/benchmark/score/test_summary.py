@@ -128,6 +128,20 @@ def test_replicates_are_scored_apart_and_averaged():
     assert scores["roc_auc"].per_episode.model_dump() == {"mean": 0.5, "sd": None, "episodes": 1}
 
 
+def test_the_spread_over_seeds_is_that_of_their_figures_and_apart_from_the_other_two():
+    # Seeds score 1 and 0: SD 1 / sqrt(2). At the other number of shots they score 0 and 1: on average no spread.
+    right, wrong = [{"a+": 1.0, "a-": 0.0}], [{"a+": 0.0, "a-": 1.0}]
+    seeds = [rows(right), rows(wrong, replicate=1), rows(wrong, shots=4), rows(right, shots=4, replicate=1)]
+    method = only(score_run(pd.concat(seeds), CLIPS_TABLE))
+    spreads = [scores.metrics["roc_auc"].across_seeds.sd for scores in (*method.per_shot, method.averaged)]
+    assert spreads == pytest.approx([0.5**0.5, 0.5**0.5, 0.0])
+
+
+def test_one_seed_has_no_spread():
+    spread = only(score_run(rows(EPISODES), CLIPS_TABLE)).averaged.metrics["roc_auc"].across_seeds
+    assert spread.model_dump() == {"sd": None, "seeds": 1}
+
+
 def test_sd_over_episodes_is_taken_within_each_replicate():
     # Both replicates swing between 1 and 0, out of step. The SD of their means would be 0, the pooled SD 0.577.
     up, down = {"a+": 1.0, "a-": 0.0}, {"a+": 0.0, "a-": 1.0}

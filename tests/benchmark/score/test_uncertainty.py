@@ -23,26 +23,24 @@ def test_eight_patients_are_resampled_as_patients_and_seven_by_clips():
         assert (interval.source, interval.patients, interval.clips) == (source, count, 4 * count)
 
 
-def test_clips_of_a_patient_stay_together():
-    # Each patient is all right or all wrong, so every draw of patients gives a multiple of 1/10.
+def test_clips_of_a_patient_stay_together_and_the_interval_is_that_of_a_share_of_patients():
+    # Each patient is all right or all wrong, 7 of 10 right: draws are Binomial(10, 0.7) / 10, of variance 0.021, times
+    # 10 / 9. On the logit scale that is 0.15275 / 0.21, and t[0.975, 9] is 2.2622.
     labels, patients = cohort(10, clips_each=2)
     right = np.repeat(np.arange(10) < 7, 2)
-    interval = patient_interval("balanced_accuracy", np.where(right, labels, 1 - labels), labels, patients)
-    ends = np.array([interval.low, interval.high]) + interval.bias_removed
-    assert ends * 10 == pytest.approx(np.round(ends * 10), abs=1e-9)
-    assert interval.low < 0.7 < interval.high
+    scores = np.where(right, labels, 1 - labels)
+    interval = patient_interval("balanced_accuracy", scores, labels, patients, resamples=40_000)
+    reach = 2.2622 * np.sqrt(0.7 * 0.3 / 10 * 10 / 9) / (0.7 * 0.3)
+    expected = 1 / (1 + np.exp(-(np.log(0.7 / 0.3) + np.array([-reach, reach]))))
+    assert interval.standard_error == pytest.approx(0.15275, rel=0.01)
+    assert (interval.low, interval.high) == pytest.approx(tuple(expected), abs=0.005)
 
 
-def test_the_interval_of_a_share_is_the_binomial_one():
-    # 6 of 10 patients right: draws follow Binomial(10, 0.6) / 10, cut at Phi(-sqrt(10/9) t[.975, 9]) = 0.0086.
+def test_an_interval_near_one_reaches_further_towards_one_half():
     labels, patients = cohort(10, clips_each=2)
-    right = np.repeat(np.arange(10) < 6, 2)
-    interval = patient_interval(
-        "balanced_accuracy", np.where(right, labels, 1 - labels), labels, patients, resamples=20_000
-    )
-    tail = stats.norm.cdf(-np.sqrt(10 / 9) * stats.t.ppf(0.975, 9))
-    low, high = stats.binom.ppf([tail, 1 - tail], 10, 0.6) / 10
-    assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.005)
+    right = np.repeat(np.arange(10) < 9, 2)
+    interval = patient_interval("balanced_accuracy", np.where(right, labels, 1 - labels), labels, patients)
+    assert 0 < interval.low < 0.9 - 2 * (interval.high - 0.9) < interval.high < 1
 
 
 def test_same_seed_same_interval_and_another_seed_another():
@@ -120,6 +118,12 @@ def test_a_single_patient_gets_clips_resampled():
 def test_one_clip_of_each_class_is_an_interval_all_the_same():
     interval = patient_interval("roc_auc", np.array([0.9, 0.1]), np.array([1.0, 0.0]), ["a", "a"])
     assert (interval.low, interval.high) == pytest.approx((0.05, 1.0))
+
+
+def test_with_one_clip_of_a_class_and_several_of_the_other_nothing_can_be_said():
+    scores, labels = np.array([0.6, 0.1, 0.9]), np.array([1.0, 0.0, 0.0])
+    interval = patient_interval("roc_auc", scores, labels, ["a", "b", "b"])
+    assert (interval.low, interval.high, interval.validated) == (0.0, 1.0, False)
 
 
 def test_all_shots_meet_the_same_draws():
