@@ -11,12 +11,13 @@ A method is a class with `@register("name")` in a file of its own under `baselin
 A query carries no label and no time to the seizure, so nothing can be learnt from it. What `Clips`, `Support` and
 `Sampling` hold stands in CONTRIBUTING.md and in their docstrings (`benchmark/data/clips.py`, `frames.py`).
 Optional capabilities stand at the end: `Loads` (published weights), `Embeds` (frozen features, which the harness
-keeps), `Pretrains` (a first stage), `Described` (what a row must say) and `Costed` (arithmetic told beforehand).
+keeps), `Pretrains` (a first stage), `Described` (what a row must say), `Costed` (arithmetic told beforehand) and
+`Chooses` (a class that stands for several).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -206,3 +207,14 @@ class Costed(Protocol):
 
     def episode_flop(self, support: int, query: int) -> float:
         """Of one fit and its predictions."""
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """A class that stands for several, with other settings and other initial weights: one of its settings says which.
+
+    The class itself is asked, before its `Settings` and `inits` are looked at.
+    """
+
+    def chosen(self, given: Mapping[str, Any]) -> type[Baseline]:
+        """The class for what `--set` gives. A value that is none changes nothing: `Settings` refuses it."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from tasks.errors import BadInput
 
 MAX_SEED = 2**63 - 1  # the largest that torch takes
 
@@ -49,3 +52,17 @@ PolicyOption = Annotated[
     Literal["only-missing", "always", "never"],
     typer.Option(help="only-missing: also those that other code or settings made; always: all; never: none."),
 ]
+
+
+def names_of(text: str, flag: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise BadInput(f"{flag} {text!r}: name at least one; `seizure-bench list` shows them")
+    return names
+
+
+def numbers_of(text: str, flag: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch("[1-9][0-9]{0,5}", part) for part in parts):
+        raise BadInput(f"{flag} {text!r}: write whole numbers from 1 on, separated by commas, such as 2,3,4")
+    return [int(part) for part in parts]

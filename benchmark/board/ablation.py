@@ -11,7 +11,6 @@ was measured on other clips.
 
 from __future__ import annotations
 
-import io
 import json
 import textwrap
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.board.rows import INIT_NAMES, board_rows
+from benchmark.board.style import CHANCE, COLOUR, DOUBT_BOX, SINGLE, pictures
 from benchmark.board.table import (
     ABSENT,
     HOW_SCORED,
@@ -51,14 +51,7 @@ READING = (
 )
 ALIKE = "Rows differ in one thing, and stand on the same episodes."
 OTHER_CLIPS = "Each horizon is another task, with clips of its own."
-COLOUR, SINGLE, CHANCE = "#0072B2", "#6e6e6e", "#D55E00"  # told apart by the colour-blind, and in grey by their shape
 SHAPES = ("s", "^", "v", "D", "P", "X")
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "seizure-bench",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 @dataclass(frozen=True)
@@ -206,18 +199,7 @@ def _json(results: Results) -> str:
 
 def draw_results(results: Results) -> dict[str, bytes]:
     """The picture, by file suffix: `png` (200 dots an inch) and `svg`."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    made = {}
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10, 4.2), layout="constrained")
-        _draw(figure, results)
-        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-            out = io.BytesIO()
-            figure.savefig(out, format=suffix, dpi=200, metadata=metadata)
-            made[suffix] = out.getvalue()
-    return made
+    return pictures(lambda figure: _draw(figure, results), size=(10, 4.2))
 
 
 def _draw(figure: Figure, results: Results) -> None:
@@ -239,8 +221,7 @@ def _draw(figure: Figure, results: Results) -> None:
     doubts += ["random-init"] if any(row.random_init for row in results.scored) else []
     doubts += ["pre-trained on test patients"] if any(result.mark for result in results.rows) else []
     if doubts:
-        box = {"boxstyle": "round", "facecolor": "white", "edgecolor": CHANCE}
-        figure.text(0.99, 0.975, f"{', '.join(doubts)}\nno result", ha="right", va="top", fontsize=8.5, bbox=box)
+        figure.text(0.99, 0.975, f"{', '.join(doubts)}\nno result", ha="right", va="top", fontsize=8.5, bbox=DOUBT_BOX)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
 

@@ -126,7 +126,10 @@ def load_paper(path: Path = PAPER) -> PaperResults:
 
 
 def render(rows: Sequence[BoardRow], paper: PaperResults | None, fmt: str) -> str:
-    """The board as text. fmt: "markdown" to read, "csv" and "json" for every figure. BadInput for another fmt."""
+    """The board as text. fmt: "markdown" to read, "csv" and "json" for every figure. BadInput for another fmt.
+
+    No patient is named: a board is for others.
+    """
     formats = {"markdown": _markdown, "csv": _csv, "json": _json}
     if fmt not in formats:
         raise BadInput(f"--format {fmt}: there is no such format; use one of {', '.join(formats)}.")
@@ -159,12 +162,13 @@ def _tables(rows: Sequence[BoardRow]) -> list[_Table]:
         return row.task, row.protocol, row.data, row.scores.averaged.shots
 
     return [
-        _Table(*key, rows=tuple(sorted(members, key=_position)))
+        _Table(*key, rows=tuple(sorted(members, key=position)))
         for key, members in groupby(sorted(rows, key=comparable), key=comparable)
     ]
 
 
-def _position(row: BoardRow) -> tuple[Any, ...]:
+def position(row: BoardRow) -> tuple[Any, ...]:
+    """The order of a table: by ROC-AUC, chance at the bottom."""
     value = row.scores.averaged.metrics["roc_auc"].per_clip.value
     order = (row.baseline == "chance", value is None, -(value or 0.0))
     return (*order, *map(str, row.identity.values()), row.scores.model_dump_json())
@@ -349,6 +353,10 @@ def _csv_safe(value: object) -> object:
     return f"'{value}" if formula else value
 
 
+def _unnamed(scores: MethodScores) -> dict[str, Any]:
+    return scores.model_dump(mode="json", exclude={"patients": True, "worst_patient": {"patient"}})
+
+
 def _json(tables: list[_Table], paper: PaperResults | None) -> str:
     board = {
         "schema_version": 1,
@@ -359,7 +367,7 @@ def _json(tables: list[_Table], paper: PaperResults | None) -> str:
                 "data": table.data,
                 "shots": table.shots,
                 "warnings": table.warnings,
-                "rows": [{**row.identity, "scores": row.scores.model_dump(mode="json")} for row in table.rows],
+                "rows": [{**row.identity, "scores": _unnamed(row.scores)} for row in table.rows],
             }
             for table in tables
         ],

@@ -1,16 +1,18 @@
 """Clips: what a method may see of a window of video.
 
-Clips      of a query: frames, features, facts of the file; no label, no patient
-Support    Clips with labels and the episode's seed
+Clips        of a query: frames, features, facts of the file; no label, no patient
+Support      Clips with labels and the episode's seed
+Alteration   what a control does to each clip's frames before a method sees them: `clips.altered(alteration)`
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -47,12 +49,26 @@ class Stores:
 
 
 @dataclass(frozen=True)
+class Alteration:
+    """A change of a clip's frames, by those frames alone: the same frames are always changed alike.
+
+    `change` takes and gives uint8 (V, T, H, W, 3). Name and version stand in the key of whatever is kept of altered
+    clips: another `change` needs another `version`.
+    """
+
+    name: str
+    version: int
+    change: Callable[[Frames], Frames]
+
+
+@dataclass(frozen=True)
 class Clips:
     """Clips without labels, in alphabetical order of their ids. Frames are uint8, (V, T, H, W, 3), RGB."""
 
     refs: tuple[ClipRef, ...]
     sampling: Sampling | None
     stores: Stores
+    alterations: tuple[Alteration, ...] = field(default=(), kw_only=True)
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -67,22 +83,46 @@ class Clips:
         """One row a clip: window_s, start_s, recording_s, fps, width, height, file_bytes."""
         return pd.DataFrame([dict(ref.facts) for ref in self.refs])
 
+    def altered(self, alteration: Alteration) -> Self:
+        """The same clips, their frames changed, after whatever was changed before."""
+        return replace(self, alterations=(*self.alterations, alteration))
+
     @property
     def frame_keys(self) -> list[str]:
-        """Content addresses of the clips' frames."""
+        """Addresses of the clips' frames as they are seen here: altered ones share none with the stored."""
+        return [self._address(key) for key in self._stored_keys]
+
+    def frames(self) -> list[Frames]:
+        """The clips' frames, read-only; memory maps where nothing is altered."""
+        return [self._seen(key) for key in self._stored_keys]
+
+    def embeddings(self, encoder: Encoder) -> Vectors:
+        """Frozen features (N, D), from the store where they were computed before."""
+        stored = self._stored_keys
+        addresses = [self._address(key) for key in stored]
+        stored_at = dict(zip(addresses, stored, strict=True))
+        return self.stores.features.fetch(
+            encoder.embedding_key, addresses, lambda address: self._seen(stored_at[address]), encoder.embed
+        )
+
+    @property
+    def _stored_keys(self) -> list[str]:
         if self.sampling is None:
             raise ValueError("this method asks for no frames: its `input` is None")
         return [self.stores.frames.key(ref.request, self.sampling) for ref in self.refs]
 
-    def frames(self) -> list[Frames]:
-        """The clips' frames as read-only memory maps."""
-        return [self.stores.frames.open(key) for key in self.frame_keys]
+    def _address(self, stored_key: str) -> str:
+        if not self.alterations:
+            return stored_key
+        how = [[alteration.name, alteration.version] for alteration in self.alterations]
+        return hashlib.sha256(json.dumps([stored_key, how]).encode()).hexdigest()
 
-    def embeddings(self, encoder: Encoder) -> Vectors:
-        """Frozen features (N, D), from the store where they were computed before."""
-        return self.stores.features.fetch(
-            encoder.embedding_key, self.frame_keys, self.stores.frames.open, encoder.embed
-        )
+    def _seen(self, stored_key: str) -> Frames:
+        frames = self.stores.frames.open(stored_key)
+        for alteration in self.alterations:
+            frames = alteration.change(frames)
+            frames.flags.writeable = False
+        return frames
 
 
 @dataclass(frozen=True)

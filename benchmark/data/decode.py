@@ -51,13 +51,19 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file holds. `width` and `height` are pixels as displayed; `fps` is the mean rate, frames / duration."""
+    """What a file holds. `width` and `height` are pixels as displayed; `fps` is the mean rate, frames / duration.
+
+    `codec`, `profile`, `pixel_format` and `container` are FFmpeg's names; the profile is empty where a codec has none.
+    """
 
     duration_s: float
     fps: float
     width: int
     height: int
     codec: str
+    profile: str
+    pixel_format: str
+    container: str
     frame_count: int
     size_bytes: int
 
@@ -72,6 +78,7 @@ class _Timeline:
     keys: NDArray[np.int64]  # indices of the key frames, the first always 0
     counted: bool  # the stamps of decoded frames are not to be trusted: count them from the start
     codec: str
+    stored_as: tuple[str, str, str]  # profile, pixel format, container
     width: int  # as stored, before the orientation is applied
     height: int
     orientation: tuple[int, int, int, int]  # a, b, c, d of the display matrix
@@ -103,12 +110,16 @@ def probe(path: Path) -> VideoInfo:
     """What the file holds, from its packets and one decoded frame. BadInput where it is no whole, readable video."""
     timeline = _timeline_of(path)
     turned = _is_turned(timeline.orientation)
+    profile, pixel_format, container = timeline.stored_as
     return VideoInfo(
         duration_s=timeline.duration_s,
         fps=len(timeline.stamps) / timeline.duration_s,
         width=timeline.height if turned else timeline.width,
         height=timeline.width if turned else timeline.height,
         codec=timeline.codec,
+        profile=profile,
+        pixel_format=pixel_format,
+        container=container,
         frame_count=len(timeline.stamps),
         size_bytes=path.stat().st_size,
     )
@@ -274,6 +285,8 @@ def _read_timeline(path: Path, _size: int, _changed: int) -> _Timeline:
                 )
             stamps, end, keys, counted = _presentation(path, packets[~packets["hidden"]], is_avi)
             tick, codec = Fraction(stream.time_base), str(stream.codec_context.name)
+            context = stream.codec_context
+            stored_as = (str(context.profile or ""), str(context.pix_fmt or ""), str(container.format.name))
         with _open(path) as container:
             first, decoded = None, 0
             for frame in _decoded(container, _video_stream(path, container)):
@@ -298,6 +311,7 @@ def _read_timeline(path: Path, _size: int, _changed: int) -> _Timeline:
         keys=np.union1d([0], np.maximum(np.searchsorted(stamps, keys) - skipped, 0)),
         counted=counted,
         codec=codec,
+        stored_as=stored_as,
         width=first.width,
         height=first.height,
         orientation=_orientation(first),

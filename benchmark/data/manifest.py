@@ -164,15 +164,31 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         BadInput: a table, column or row is wrong; the sentence names it.
     """
+    return _read(folder, refuse_leaks=True)
+
+
+def read_leaky_manifest(folder: Path) -> Manifest:
+    """As `read_manifest`, but a subject or a video may stand in two places: for whoever then says so, as `audit` does.
+
+    Raises:
+        BadInput: a table, column or row is wrong in any other way.
+    """
+    return _read(folder, refuse_leaks=False)
+
+
+def _read(folder: Path, refuse_leaks: bool) -> Manifest:
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; name one that holds recordings.tsv, or make one with `data import`")
     tables = {name: _read_table(folder / f"{name}.tsv", model) for name, model in TABLES.items()}
     recordings = tables["recordings"]
     if recordings.empty:
         raise BadInput(f"{folder / 'recordings.tsv'}: holds no recording; add a row for each video")
-    _refuse_duplicates(folder, recordings)
-    _refuse_two_spellings(folder, recordings)
-    _refuse_subject_on_two_sides(folder, recordings)
+    _refuse_duplicates(folder, recordings, ("recording_id",))
+    if refuse_leaks:
+        _refuse_duplicates(folder, recordings, ("path", "sha256"))
+        _refuse_two_spellings(folder, recordings)
+        _refuse_subject_on_two_sides(folder, recordings, "split")
+    _refuse_subject_on_two_sides(folder, recordings, "species")
     durations = dict(zip(recordings["recording_id"], recordings["duration_s"], strict=True))
     events = tables["events"].assign(end_s=lambda table: table["onset_s"] + table["duration_s"])
     _refuse_outside(folder / "events.tsv", events, durations, "onset_s")
@@ -347,12 +363,13 @@ def _refuse_link_to_elsewhere(folder: Path, path: Path) -> None:
         raise BadInput(f"{path}: links out of the manifest's folder; put the video itself inside it")
 
 
-def _refuse_duplicates(folder: Path, recordings: pd.DataFrame) -> None:
-    for column, what in (("recording_id", "recording id"), ("path", "path"), ("sha256", "the video with sha256")):
+def _refuse_duplicates(folder: Path, recordings: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    names = {"recording_id": "recording id", "sha256": "the video with sha256"}
+    for column in columns:
         folded = recordings[column].str.casefold()
         twice = recordings[folded.duplicated()]
         if len(twice):
-            row = twice.iloc[0]
+            row, what = twice.iloc[0], names.get(column, column)
             raise BadInput(
                 f"{folder / 'recordings.tsv'} row {row['row']}: {what} {row[column]!r} stands twice; keep one"
             )
@@ -370,16 +387,16 @@ def _refuse_two_spellings(folder: Path, recordings: pd.DataFrame) -> None:
             )
 
 
-def _refuse_subject_on_two_sides(folder: Path, recordings: pd.DataFrame) -> None:
-    for column, fault in (
-        ("split", "stands in more than one split; give all recordings of a subject the same split"),
-        ("species", "is of more than one species; give each subject an id of its own"),
-    ):
-        values = recordings.groupby("subject_id")[column].nunique()
-        torn = recordings[recordings["subject_id"].isin(values[values > 1].index)]
-        if len(torn):
-            row = torn.iloc[-1]
-            raise BadInput(f"{folder / 'recordings.tsv'} row {row['row']}: subject {row['subject_id']!r} {fault}")
+def _refuse_subject_on_two_sides(folder: Path, recordings: pd.DataFrame, column: Literal["split", "species"]) -> None:
+    fault = {
+        "split": "stands in more than one split; give all recordings of a subject the same split",
+        "species": "is of more than one species; give each subject an id of its own",
+    }[column]
+    values = recordings.groupby("subject_id")[column].nunique()
+    torn = recordings[recordings["subject_id"].isin(values[values > 1].index)]
+    if len(torn):
+        row = torn.iloc[-1]
+        raise BadInput(f"{folder / 'recordings.tsv'} row {row['row']}: subject {row['subject_id']!r} {fault}")
 
 
 def _refuse_outside(path: Path, table: pd.DataFrame, durations: dict[str, float], start: str) -> None:

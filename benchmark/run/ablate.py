@@ -19,12 +19,11 @@ from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from benchmark import registry
 from benchmark.baseline import Baseline, Init, Loads, Pretrains, Scale
 from benchmark.files import write_atomically
 from benchmark.progress import Progress
 from benchmark.run.execute import Machine, Outcome, in_time
-from benchmark.run.plan import Policy, estimate_seconds, select
+from benchmark.run.plan import Policy, adapter_of, estimate_seconds, select
 from benchmark.run.records import RunFolder
 from benchmark.run.session import Request, Session, open_session, run_session
 from benchmark.run.units import WorkUnit, digest_of
@@ -114,7 +113,7 @@ def open_ablation(name: AxisName, values: Sequence[str], request: Request, cache
     axis = AXES[name]
     if len(set(request.models)) != 1:
         raise BadInput(f"--model {','.join(request.models)}: an ablation is of one method; name one")
-    adapter = registry.load(request.models[0])
+    adapter = adapter_of(request.models[0], request.changes)
     _refuse_set_twice(name, axis, request)
     notices: list[str] = []
     if axis.kind == "setting":

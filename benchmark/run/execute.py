@@ -202,7 +202,7 @@ def _run_unit(ready: Prepared, unit: WorkUnit, episode: Episode, data: TaskData)
         sampling = baseline.input.sampling if baseline.input else None
         query = data.query(episode, sampling)
         begun = time.perf_counter()
-        baseline.fit(data.support(episode, sampling))
+        baseline.fit(data.support(episode, sampling, unit.train_seed))
         fitted = time.perf_counter()
         scores = _checked(baseline.predict(query), query)
         seconds = {"fit": round(fitted - begun, 4), "predict": round(time.perf_counter() - fitted, 4)}

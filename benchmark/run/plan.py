@@ -2,7 +2,7 @@
 
 names and --set   -> methods (adapter, settings, scale, published weights)
 shots             -> episodes
-methods x shots x episodes -> WorkUnits; a policy picks those to run
+methods x training seeds x shots x episodes -> WorkUnits; a policy picks those to run
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from benchmark import registry
-from benchmark.baseline import Baseline, Costed, Init, Loads, Pretrains, Scale, Size
+from benchmark.baseline import Baseline, Chooses, Costed, Init, Loads, Pretrains, Scale, Size
 from benchmark.data.mixes import draw, load_mix
 from benchmark.run.code import code_digest
 from benchmark.run.stage1 import Given, adopt
@@ -78,7 +78,7 @@ def plan_methods(names: Sequence[str], changes: Sequence[str], wanted: Wanted) -
             method does not know, published weights that are missing or not the published ones, or a checkpoint of
             stage 1 that contradicts what was asked.
     """
-    adapters = {name: registry.load(name) for name in dict.fromkeys(names)}
+    adapters = {name: adapter_of(name, changes) for name in dict.fromkeys(names)}
     given: dict[str, dict[str, Any]] = {name: {} for name in adapters}
     for change in changes:
         key, equals, text = change.partition("=")
@@ -104,6 +104,19 @@ def plan_methods(names: Sequence[str], changes: Sequence[str], wanted: Wanted) -
     return methods
 
 
+def adapter_of(name: str, changes: Sequence[str]) -> type[Baseline]:
+    """The class that runs under a name; one that `Chooses` is asked with what `--set` gives it.
+
+    Raises:
+        BadInput: no such method, or its module cannot be imported.
+    """
+    adapter = registry.load(name)
+    if not isinstance(adapter, Chooses):
+        return adapter
+    pairs = [change.partition("=") for change in changes]
+    return adapter.chosen({key.removeprefix(f"{name}."): _value(text) for key, _, text in pairs})
+
+
 def initial_weights(name: str, adapter: type[Baseline], size: Size, asked: Init | None) -> Init:
     """What a method starts from: what was asked for, else its own default; the tiny size is always random.
 
@@ -122,9 +135,16 @@ def initial_weights(name: str, adapter: type[Baseline], size: Size, asked: Init 
     return asked
 
 
-def plan_units(methods: Sequence[Method], episodes: Sequence[Episode], card: RunCard) -> list[tuple[Method, WorkUnit]]:
-    """The product, grouped by method so that each is set up once."""
-    return [(method, _unit(method, episode, card.digest)) for method in methods for episode in episodes]
+def plan_units(
+    methods: Sequence[Method], episodes: Sequence[Episode], card: RunCard, train_seeds: int = 1
+) -> list[tuple[Method, WorkUnit]]:
+    """The product, grouped by method so that each is set up once; every episode is trained on `train_seeds` times."""
+    return [
+        (method, _unit(method, episode, card.digest, train_seed))
+        for method in methods
+        for train_seed in range(train_seeds)
+        for episode in episodes
+    ]
 
 
 def select(
@@ -182,7 +202,7 @@ def _matmul_rate() -> float:
     return 2 * side**3 / min(times)
 
 
-def _unit(method: Method, episode: Episode, run: str) -> WorkUnit:
+def _unit(method: Method, episode: Episode, run: str, train_seed: int) -> WorkUnit:
     settings = method.settings.model_dump(mode="json")
     defaults = method.adapter.Settings().model_dump(mode="json")
     network = bool(method.adapter.inits)
@@ -199,6 +219,7 @@ def _unit(method: Method, episode: Episode, run: str) -> WorkUnit:
         shots=episode.shots,
         episode=episode.index,
         episode_digest=episode.digest,
+        train_seed=train_seed,
     )
 
 

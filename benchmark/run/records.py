@@ -82,7 +82,7 @@ class RunFolder:
         if (self.path / "run.json").is_file():
             there = self.card()
             if there != card:
-                what = _first_difference(there.model_dump(mode="json"), card.model_dump(mode="json"))
+                what = first_difference(there.model_dump(mode="json"), card.model_dump(mode="json"))
                 raise BadInput(f"--out {self.path}: holds another run ({what}); choose another --out")
             return
         strangers = [p.name for p in self.path.iterdir() if p.name != ".lock" and not p.name.endswith(".tmp")]
@@ -118,15 +118,16 @@ class RunFolder:
     def save_episodes(self, episodes: list[Episode]) -> None:
         """Add episodes to those that are saved."""
         drawn = [SavedEpisode(**asdict(episode), digest=episode.digest) for episode in episodes]
-        saved = {(e.shots, e.index): e for e in [*self._saved_episodes(), *drawn]}
+        saved = {(e.shots, e.index): e for e in [*self.saved_episodes(), *drawn]}
         rows = [json.dumps(saved[key].model_dump(), sort_keys=True) for key in sorted(saved)]
         write_atomically(self.path / "episodes.json", "[\n" + ",\n".join(rows) + "\n]\n")
 
     def episode_queries(self) -> dict[tuple[int, int], tuple[str, ...]]:
         """Query clip ids by (shots, episode index)."""
-        return {(e.shots, e.index): e.query for e in self._saved_episodes()}
+        return {(e.shots, e.index): e.query for e in self.saved_episodes()}
 
-    def _saved_episodes(self) -> list[SavedEpisode]:
+    def saved_episodes(self) -> list[SavedEpisode]:
+        """Support and query of every episode; none before the run has begun."""
         path = self.path / "episodes.json"
         if not path.is_file():
             return []
@@ -156,7 +157,7 @@ class RunFolder:
             BadInput: one of them is not a record, or not of this run and its episodes.
         """
         found, run = [], self.card().digest
-        episodes = {(e.shots, e.index): e.digest for e in self._saved_episodes()}
+        episodes = {(e.shots, e.index): e.digest for e in self.saved_episodes()}
         for path in sorted((self.path / "units").glob("[!.]*.json")):
             if not episodes:
                 raise BadInput(f"{self.path / 'episodes.json'}: missing, yet units are there; run again")
@@ -176,30 +177,38 @@ class RunFolder:
         return any(record.status == "done" for record in self.records())
 
     def export_predictions(self) -> None:
-        """Write predictions.csv: deterministic bytes for the same predictions."""
+        """Write predictions.csv: deterministic bytes for the same predictions.
+
+        The column train_seed is there only if some unit was trained more than once.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["method", "size", "init", "shots", "episode", "replicate", "clip_id", "score"])
-        for record in self.records():
+        records = self.records()
+        repeated = any(record.unit.train_seed for record in records)
+        column = ["train_seed"] if repeated else []
+        writer.writerow(["method", "size", "init", "shots", "episode", *column, "replicate", "clip_id", "score"])
+        for record in records:
             if record.predictions is None:
                 continue
             unit = record.unit
+            place = [unit.method, unit.size, unit.init, unit.shots, unit.episode]
+            place += [unit.train_seed] if repeated else []
             for replicate, scores in enumerate(record.predictions.scores):
                 for clip, score in zip(record.predictions.clip_ids, scores, strict=True):
-                    head = [unit.method, unit.size, unit.init, unit.shots, unit.episode, replicate]
-                    writer.writerow([*head, clip, repr(score)])
+                    writer.writerow([*place, replicate, clip, repr(score)])
         write_atomically(self.path / "predictions.csv", text.getvalue())
 
     def _path_of(self, unit: WorkUnit) -> Path:
         return self.path / "units" / f"{unit.key}.json"
 
 
-def _first_difference(there: dict[str, object], here: dict[str, object], prefix: str = "") -> str:
+def first_difference(there: dict[str, object], here: dict[str, object], prefix: str = "") -> str:
+    """Where two cards differ, for a sentence: "its seed is 1, this one's 0"."""
     keys = there.keys() | here.keys()
     for key in sorted(keys, key=lambda k: (isinstance(there.get(k), dict), k)):
         a, b = there.get(key), here.get(key)
         if isinstance(a, dict) and isinstance(b, dict) and a != b:
-            return _first_difference(a, b, f"{prefix}{key}.")
+            return first_difference(a, b, f"{prefix}{key}.")
         if a != b:
             return f"its {prefix}{key} is {_short(a)}, this one's {_short(b)}"
     return "equal"

@@ -6,12 +6,12 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.baseline import Init, Size
-from benchmark.data.dataset import Split, TaskData, open_stores
+from benchmark.data.dataset import Split, TaskData, one_class, open_stores
 from benchmark.data.demo_cache import ensure_demo
 from benchmark.data.manifest import Manifest, check_videos, read_manifest
 from benchmark.progress import Progress
@@ -51,6 +51,8 @@ class Request:
     split: Split = "evaluate"
     stage1: Path | None = None
     allow_pretrained: bool = False
+    permute_labels: bool = False
+    train_seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -88,24 +90,37 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
     stores = open_stores(cache)
     data = TaskData(manifest, task, protocol, request.seed, stores, cache, request.split, request.allow_pretrained)
     _refuse_one_sided(data)
+    if request.permute_labels:
+        data = replace(data, permute_labels=True)
     if given:
         data.refuse_pretrained(given.card.declaration)
     episodes = [e for n in sorted(set(request.shots)) for e in draw_episodes(data.pool, protocol, n, request.seed)]
     check_videos(manifest, data.pool["recording_id"], cache / "sha256.json", progress)
     name = "demo" if request.data is None else manifest.root.resolve().name
     about = _data_card(name, manifest, data)
-    card = RunCard(task=task, protocol=protocol, seed=request.seed, data=about, split=request.split)
-    of = name if request.split == "evaluate" else f"{name}-{request.split}"
-    default_out = Path("runs") / f"{of}-{task.name}-{protocol.name}-{card.digest[:8]}"
+    card = RunCard(
+        task=task,
+        protocol=protocol,
+        seed=request.seed,
+        data=about,
+        split=request.split,
+        permuted_labels=request.permute_labels,
+    )
     return Session(
         card=card,
         data=data,
         methods=methods,
         episodes=episodes,
-        pairs=plan_units(methods, episodes, card),
-        folder=RunFolder(request.out or default_out),
-        notices=(*notices, *_unused_recordings(data)),
+        pairs=plan_units(methods, episodes, card, request.train_seeds),
+        folder=RunFolder(request.out or _default_out(card)),
+        notices=(*notices, *_unused_recordings(data), *_kept_labels(data)),
     )
+
+
+def _default_out(card: RunCard) -> Path:
+    of = card.data.name if card.split == "evaluate" else f"{card.data.name}-{card.split}"
+    control = "-permuted-labels" if card.permuted_labels else ""
+    return Path("runs") / f"{of}{control}-{card.task.name}-{card.protocol.name}-{card.digest[:8]}"
 
 
 def machine_of(session: Session, cache: Path, device: str | None, threads: int | None) -> Machine:
@@ -146,10 +161,11 @@ def plan_text(session: Session, policy: Policy, as_json: bool) -> str:
         card = session.card.model_dump(mode="json")
         return json.dumps({"run": card, "folder": str(session.folder.path), "units": units, "seconds": cost}, indent=1)
     data = session.card.data
+    control = ", labels permuted" if session.card.permuted_labels else ""
     lines = [
         f"{session.card.task.name} by {session.card.protocol.name} on {data.name}"
-        f"{' (rendered)' if data.rendered else ''}: {data.positives} positive and {data.negatives} negative clips of "
-        f"{data.patients} patients; into {session.folder.path}",
+        f"{' (rendered)' if data.rendered else ''}{control}: {data.positives} positive and {data.negatives} negative "
+        f"clips of {data.patients} patients; into {session.folder.path}",
         *(f"  {m.name}{_start(m)}: {units[m.name]} units, about {in_time(cost[m.name])}" for m in session.methods),
         f"{len(todo)} units to compute, {len(session.pairs) - len(todo)} present; about {in_time(sum(cost.values()))} "
         "on this machine's CPU (an order of magnitude)",
@@ -228,6 +244,15 @@ def _unused_recordings(data: TaskData) -> list[str]:
     named = [f"{recording} ({reason})" for recording, reason in reasons.head(SHOWN).items()]
     more = f" and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
     return [f"Recordings left out, none of whose windows can be used: {', '.join(named)}{more}"]
+
+
+def _kept_labels(data: TaskData) -> list[str]:
+    """With permuted labels: what the run is, and how many patients' labels could not move."""
+    if not data.permute_labels:
+        return []
+    still, patients = len(one_class(data.pool)), data.pool["subject_id"].nunique()
+    kept = f"; {still} of {patients} patients have clips of one class and keep theirs" if still else ""
+    return [f"Labels are permuted within each patient: a control, no number of this run is a result{kept}"]
 
 
 def _data_card(name: str, manifest: Manifest, data: TaskData) -> DataCard:

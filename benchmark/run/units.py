@@ -1,7 +1,7 @@
 """Frozen values: what a run is asked to do, and what came out of each piece of it.
 
 RunCard    one a run folder: task, protocol, seed, data. Two runs with equal cards may share a folder.
-WorkUnit   one method on one episode
+WorkUnit   one method on one episode, trained once
 Record     a unit, its predictions or its error, and everything that could have changed a number
 """
 
@@ -49,15 +49,17 @@ class RunCard(Frozen):
     seed: int
     data: DataCard
     split: Split = "evaluate"
+    permuted_labels: bool = Field(default=False, description="True for a control: no number is a result")
 
     @property
     def digest(self) -> str:
-        """Hex sha256 of the whole card."""
-        return digest_of(self.model_dump(mode="json"))
+        """Hex sha256 of the whole card. What is as it always was is no part of it: old runs stay readable."""
+        absent = set() if self.permuted_labels else {"permuted_labels"}
+        return digest_of(self.model_dump(mode="json", exclude=absent))
 
 
 class WorkUnit(Frozen):
-    """One method on one episode. `size` and `init` are `-` for a method without weights."""
+    """One method, trained once on one episode. `size` and `init` are `-` for a method without weights."""
 
     baseline: str
     changed: dict[str, Any] = Field(description="the settings that differ from the adapter's defaults")
@@ -71,6 +73,7 @@ class WorkUnit(Frozen):
     shots: int
     episode: int
     episode_digest: str
+    train_seed: int = Field(default=0, ge=0, description="which of the trainings on this episode, from 0")
 
     @cached_property
     def method(self) -> str:
@@ -86,9 +89,10 @@ class WorkUnit(Frozen):
         Code, defaults and the bytes of published weights are no part of it: what they change replaces the old record
         instead of standing beside it.
         """
-        absent = {"stage1"} if self.stage1 == "-" else set()
+        absent = ({"stage1"} if self.stage1 == "-" else set()) | (set() if self.train_seed else {"train_seed"})
         place = self.model_dump(mode="json", exclude={"code", "settings", "weights"} | absent)
-        return f"{self.baseline}-{self.shots}shot-e{self.episode:03d}-{digest_of(place)[:16]}"
+        seed = f"-s{self.train_seed:02d}" if self.train_seed else ""
+        return f"{self.baseline}-{self.shots}shot-e{self.episode:03d}{seed}-{digest_of(place)[:16]}"
 
 
 class SavedEpisode(Frozen):

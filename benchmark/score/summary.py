@@ -20,25 +20,24 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from benchmark.score.calibration import Calibration, calibration
 from benchmark.score.metrics import METRICS, THRESHOLD, FloatArray, Metric, clip_metrics, quick_metrics
+from benchmark.score.patients import PatientResult, Worst, per_patient, worst_patient
 from benchmark.score.predictions import Shot, prediction_table, split_by_shots
+from benchmark.score.result import Result
 from benchmark.score.uncertainty import LEVEL, RESAMPLES, Interval, patient_intervals
 
 
-class _Result(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class PerClip(_Result):
+class PerClip(Result):
     """Scored once over clips, each clip's scores averaged over episodes before."""
 
     value: float | None = Field(description="The figure; null with one class only or a missing shot.")
     interval: Interval | None = Field(description="Over patients (see its `source`); null where value is.")
 
 
-class PerEpisode(_Result):
+class PerEpisode(Result):
     """Scored in every episode apart: the paper's way."""
 
     mean: float | None = Field(description="Mean over episodes; averaged: mean of the shots' means.")
@@ -46,14 +45,14 @@ class PerEpisode(_Result):
     episodes: int = Field(description="Episodes whose scored query held both classes; averaged: their sum.")
 
 
-class AcrossSeeds(_Result):
+class AcrossSeeds(Result):
     """How far the figure per clip moves from one training seed (or seed of an untrained rule) to the next."""
 
     sd: float | None = Field(description="SD over seeds (n - 1) of the figure per clip; null with one seed.")
     seeds: int
 
 
-class MetricScore(_Result):
+class MetricScore(Result):
     """One metric, scored both ways, and the spread over seeds."""
 
     per_clip: PerClip
@@ -61,7 +60,7 @@ class MetricScore(_Result):
     across_seeds: AcrossSeeds
 
 
-class Counts(_Result):
+class Counts(Result):
     """What the figures stand on. For the average over shots: clips and patients of any shot, sums of the rest."""
 
     positive_clips: int = Field(description="Scored clips followed by an onset (label 1).")
@@ -75,24 +74,27 @@ class Counts(_Result):
     unscored_clips: int = Field(description="Planned clips that some replicate never predicted: left out.")
 
 
-class Scores(_Result):
+class Scores(Result):
     """The figures of a method at one number of shots, or averaged over several."""
 
     shots: tuple[int, ...] = Field(description="Support clips per class; several: averaged over these.")
     counts: Counts
     metrics: dict[Metric, MetricScore] = Field(description="balanced_accuracy (at 0.5), roc_auc, pr_auc, brier.")
+    calibration: Calibration | None = Field(description="Of the clips' mean scores; null for an average over shots.")
 
 
-class MethodScores(_Result):
+class MethodScores(Result):
     """All figures of one method of a run."""
 
     method: str = Field(description="Row name: baseline and its non-default settings.")
     replicates: int = Field(description="Training seeds (or seeds of an untrained rule), scored apart, then averaged.")
     per_shot: tuple[Scores, ...]
     averaged: Scores
+    patients: tuple[PatientResult, ...] = Field(description="Each patient by itself, averaged over shots.")
+    worst_patient: Worst | None = Field(description="The lowest ROC-AUC within a patient; null where none has both.")
 
 
-class RunScores(_Result):
+class RunScores(Result):
     """The scores of a run: derived from its predictions alone, so they can always be made again."""
 
     schema_version: int = 1
@@ -151,7 +153,8 @@ def _score_method(name: str, rows: pd.DataFrame, clips: pd.DataFrame, resamples:
             for metric in METRICS
         }
         counts = _count([shot], averages[[index]], labels, patients)
-        per_shot.append(Scores(shots=(shot.shots,), counts=counts, metrics=metrics))
+        calibrated = calibration(averages[index], labels, patients)
+        per_shot.append(Scores(shots=(shot.shots,), counts=counts, metrics=metrics, calibration=calibrated))
     averaged = Scores(
         shots=tuple(shot.shots for shot in shots),
         counts=_count(shots, averages, labels, patients),
@@ -163,9 +166,16 @@ def _score_method(name: str, rows: pd.DataFrame, clips: pd.DataFrame, resamples:
             )
             for metric in METRICS
         },
+        calibration=per_shot[0].calibration if len(per_shot) == 1 else None,
     )
-    replicates = rows["replicate"].nunique()
-    return MethodScores(method=name, replicates=replicates, per_shot=tuple(per_shot), averaged=averaged)
+    return MethodScores(
+        method=name,
+        replicates=rows["replicate"].nunique(),
+        per_shot=tuple(per_shot),
+        averaged=averaged,
+        patients=per_patient(averages, labels, patients),
+        worst_patient=worst_patient(averages, labels, patients, seed=seed),
+    )
 
 
 def _score_seeds(averaged: FloatArray, labels: FloatArray) -> dict[Metric, list[float | None]]:

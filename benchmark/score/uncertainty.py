@@ -73,7 +73,7 @@ def is_validated(metric: Metric, patients: int, clips: int) -> bool:
     patients: those with clips of the class that fewer of them have. clips: all scored ones. The simulations are
     perf/coverage.py, their table is in docs/statistics.md.
     """
-    return patients >= MIN_PATIENTS
+    return metric != "pr_auc" and patients >= MIN_PATIENTS
 
 
 @dataclass(frozen=True)

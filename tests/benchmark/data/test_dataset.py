@@ -8,8 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchmark.data.dataset import TaskData, open_stores, seed_of
+from benchmark.data.clips import Alteration
+from benchmark.data.dataset import TaskData, one_class, open_stores, permuted, seed_of
 from benchmark.data.frames import Sampling
 from benchmark.data.manifest import read_manifest
 from benchmark.progress import Progress
@@ -152,3 +155,123 @@ def test_overlapping_watched_intervals_give_each_stage_1_clip_once(data):
     twice = pd.concat([watched, watched.assign(start_s=2.0, end_s=7.0)])
     doubled = replace(data, manifest=replace(data.manifest, annotated_intervals=twice))
     assert doubled.stage1_windows == data.stage1_windows
+
+
+def darker(frames):
+    return frames // 2
+
+
+def mirrored(frames):
+    return frames[:, :, :, ::-1]
+
+
+def marked(frames):
+    """Not to be exchanged with the two above: the corner is 7 whatever it was."""
+    frames = frames.copy()
+    frames[:, :, 0, 0] = 7
+    return frames
+
+
+@pytest.fixture
+def query(data):
+    data.decode_pool(SAMPLING, 1, QUIET)
+    return data.query(draw_episodes(data.pool, data.protocol, 2, 0)[0], SAMPLING)
+
+
+def test_altered_clips_show_other_frames_and_the_clips_themselves_the_old_ones(query):
+    before = [frames.copy() for frames in query.frames()]
+    seen = query.altered(Alteration("darker", 1, darker)).frames()
+    np.testing.assert_array_equal(seen, [frames // 2 for frames in before])
+    np.testing.assert_array_equal(query.frames(), before)
+    with pytest.raises(ValueError, match="read-only"):
+        seen[0][:] = 0
+
+
+def test_alterations_are_done_one_after_the_other(query):
+    dark, mark = Alteration("darker", 1, darker), Alteration("marked", 1, marked)
+    assert query.altered(dark).altered(mark).frames()[0][0, 0, 0, 0, 0] == 7
+    assert query.altered(mark).altered(dark).frames()[0][0, 0, 0, 0, 0] == 3
+
+
+def test_altered_frames_have_addresses_of_their_own_by_name_version_and_order(query):
+    dark, mark = Alteration("darker", 1, darker), Alteration("marked", 1, marked)
+    kinds = [
+        query,
+        query.altered(dark),
+        query.altered(mark),
+        query.altered(Alteration("darker", 2, darker)),
+        query.altered(dark).altered(mark),
+        query.altered(mark).altered(dark),
+    ]
+    keys = [key for clips in kinds for key in clips.frame_keys]
+    assert len(set(keys)) == len(keys) == 6 * len(query)
+    assert query.altered(dark).frame_keys == kinds[1].frame_keys
+
+
+def test_features_of_altered_clips_are_computed_apart_and_once(query):
+    encoder = Counting("of altered clips")
+    plain = query.embeddings(encoder)
+    dark = query.altered(Alteration("darker", 1, darker))
+    assert not np.array_equal(dark.embeddings(encoder), plain)
+    np.testing.assert_allclose(dark.embeddings(encoder)[:, 0], [np.mean(f // 2) for f in query.frames()], rtol=1e-6)
+    np.testing.assert_array_equal(query.embeddings(encoder), plain)
+    assert encoder.seen == 2 * len(query)
+
+
+def test_an_altered_support_keeps_labels_and_seed(data):
+    support = data.support(draw_episodes(data.pool, data.protocol, 2, 0)[0], SAMPLING)
+    altered = support.altered(Alteration("mirrored", 1, mirrored))
+    assert (altered.labels.tolist(), altered.seed, altered.ids) == (support.labels.tolist(), support.seed, support.ids)
+
+
+def test_the_first_training_has_the_seed_of_the_only_one_and_each_other_its_own(data):
+    first, second = draw_episodes(data.pool, data.protocol, 2, 0)[:2]
+    assert data.support(first, None).seed == seed_of(0, first.digest) == data.support(first, None, 0).seed
+    seeds = [data.support(episode, None, k).seed for episode in (first, second) for k in range(5)]
+    assert len(set(seeds)) == 10
+    assert data.support(first, None, 3).ids == first.support
+
+
+def table(**patients):
+    """Clips by patient: a string of labels each."""
+    rows = [(f"{who}-{n}", who, float(label)) for who, labels in patients.items() for n, label in enumerate(labels)]
+    return pd.DataFrame(rows, columns=["clip_id", "subject_id", "label"])
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.text("01", min_size=1, max_size=6), min_size=1), st.integers(0, 99))
+def test_permuting_keeps_each_patients_labels_and_asks_nothing_but_names_and_seed(patients, seed):
+    clips = table(x="01", **patients)
+    dealt = permuted(clips, seed)
+    assert dealt.drop(columns="label").equals(clips.drop(columns="label"))
+    for who, own in clips.groupby("subject_id"):
+        assert sorted(dealt.loc[own.index, "label"]) == sorted(own["label"]), who
+    backwards = permuted(clips[::-1], seed).sort_index()
+    assert backwards.equals(dealt)
+
+
+def test_permuting_moves_labels_and_every_seed_moves_them_otherwise():
+    clips = table(a="00001111", b="00001111")
+    dealt = [tuple(permuted(clips, seed)["label"]) for seed in range(20)]
+    assert len(set(dealt)) == 20
+    assert tuple(clips["label"]) not in dealt
+    assert all(labels[:8] != labels[8:] for labels in dealt)
+    # Each clip is a positive about half of the time: in 20 draws fewer than 3 or more than 17 are one in 2,500.
+    assert all(3 <= sum(clip) <= 17 for clip in zip(*dealt, strict=True))
+
+
+def test_patients_with_one_class_keep_their_labels_and_none_with_two_is_refused():
+    clips = table(a="01", b="111", c="0")
+    assert one_class(clips) == ("b", "c")
+    assert permuted(clips, 0)["label"].tolist()[2:] == [1, 1, 1, 0]
+    with pytest.raises(BadInput, match=r"--permute-labels: none of the 2 patients has clips of both classes"):
+        permuted(table(b="111", c="0"), 0)
+
+
+def test_support_query_and_digest_all_follow_the_permuted_labels(data):
+    control = replace(data, permute_labels=True)
+    assert control.pool["clip_id"].tolist() == data.pool["clip_id"].tolist()
+    assert control.digest != data.digest
+    assert control.label_of != data.label_of
+    episode = draw_episodes(control.pool, control.protocol, 2, 0)[0]
+    assert control.support(episode, None).labels.tolist() == [control.label_of[clip] for clip in episode.support]
+    assert sorted(control.support(episode, None).labels) == [0, 0, 1, 1]
