@@ -26,7 +26,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 COMMANDS: list[Callable[..., None]] = [
     *(work.run, work.pretrain, work.ablate, work.consistency),
-    *(results.score, results.leaderboard),
+    *(results.score, results.compare, results.audit, results.leaderboard),
     workshop.doctor,
 ]
 for command in COMMANDS:

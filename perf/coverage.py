@@ -1,4 +1,4 @@
-"""How often the 95% intervals of `benchmark.score.uncertainty` hold the truth, on simulated cohorts whose truth is known.
+"""How often the 95% intervals of `benchmark.score.uncertainty` hold the truth: simulated cohorts, where it is known.
 
     python -m perf.coverage [--cohorts 2000] [--workers 2]        prints the table of docs/statistics.md
 
@@ -7,8 +7,8 @@ is Phi(z), z = label * d - d / 2 + sqrt(r) * u + sqrt(1 - r) * e with u one norm
 correlation of two clips of a patient and class is r, and d = sqrt(2) * Phi^-1(AUC) makes AUC the chance that a positive
 clip of one patient scores above a negative one of another. The other truths follow by integration.
 
-Two kinds of patients: `offset`, u is the same for both classes (a patient whose scores all lie high), and `effect`, each
-class has its own u (the method works on some patients and fails on others).
+Two kinds of patients: `offset`, u is the same for both classes (a patient whose scores all lie high), and `effect`,
+each class has its own u (the method works on some patients and fails on others).
 
 The cohorts go through `patient_intervals` as if each were a number of shots of one run: the product's own code.
 """
@@ -169,10 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     short = too_low(results)
     claimed = sum(found.validated for by_metric in results.values() for found in by_metric.values())
     lowest = min(found.share for by_metric in results.values() for found in by_metric.values() if found.validated)
-    print(
-        f"\n{claimed} of {len(results) * len(METRICS)} cells claimed; lowest {100 * lowest:.1f}%; below 93%: {len(short)}"
-    )
-    print("\n".join(short))
+    print(f"\n{claimed} of {len(results) * len(METRICS)} cells claimed, the lowest at {100 * lowest:.1f}%; below 93%:")
+    print("\n".join(short or ["none"]))
     print(f"{time.monotonic() - begun:.0f} s")
     return int(bool(short))
 

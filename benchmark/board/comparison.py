@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from benchmark.board.entrants import Entrant, Meeting
 from benchmark.board.table import footnotes, marks, warnings_of
 from benchmark.run.units import SCHEMA, Frozen, RunCard
-from benchmark.score.comparison import ALPHA, PairedTest, contributions, paired_test
+from benchmark.score.comparison import ALPHA, PairedTest, contributions, is_validated, paired_test
 from benchmark.score.groups import groups_of, letters_of
 from benchmark.score.metrics import FloatArray, Metric
 from benchmark.score.multiple import holm
@@ -58,6 +59,7 @@ class Pair(Frozen):
     holm: float
     told_apart: bool = Field(description="after Holm, at 5%")
     outlook: Outlook | None = Field(description="null where all patients show the same difference")
+    validated: bool = Field(description="simulations of such data bear the interval and the power out")
     episodes_mean: float | None = Field(description="of the differences in single episodes")
     episodes_sd: float | None = Field(description="their SD within a number of shots, averaged over these")
     seeds_sd: float | None = Field(description="SD of the difference over seeds; null with one seed each")
@@ -104,7 +106,7 @@ def compare(meeting: Meeting, metric: Metric, against: str | None = None, differ
     alike = [(pair.first, pair.second) for pair in pairs if not pair.told_apart]
     groups = groups_of(names, alike) if reference is None else None
     letters = letters_of(names, groups) if groups is not None else dict.fromkeys(names)
-    scored = np.asarray(np.isfinite(entrants[0].scores).any(axis=(0, 1)))
+    scored = _scored(entrants[0])
     rows = [entrant.row for entrant in entrants]
     return Report(
         metric=metric,
@@ -127,6 +129,11 @@ def compare(meeting: Meeting, metric: Metric, against: str | None = None, differ
     )
 
 
+def _scored(entrant: Entrant) -> NDArray[np.bool_]:
+    """(clips,): which have a score, the same for all entrants."""
+    return np.asarray(np.isfinite(entrant.scores).any(axis=(0, 1)))
+
+
 def _only(entrants: Sequence[Entrant], wanted: str) -> Entrant:
     """The entrant of that name; or the only one whose method or baseline is called so."""
     for called in (lambda e: e.name, lambda e: e.row.method, lambda e: e.row.baseline):
@@ -147,6 +154,7 @@ def _pairs(
     parts = [contributions(metric, a.scores, b.scores, meeting.labels, meeting.patients) for a, b in met]
     tests = [paired_test(part) for part in parts]
     episodes = {one.name: one.per_episode(metric, meeting.labels) for pair in met for one in pair}
+    clips = int(_scored(met[0][0]).sum())
     found = []
     for (a, b), part, test, p in zip(met, parts, tests, holm([test.p for test in tests]), strict=True):
         mean, sd = _over_episodes(episodes[a.name], episodes[b.name], metric)
@@ -159,6 +167,7 @@ def _pairs(
                 holm=adjusted,
                 told_apart=adjusted <= ALPHA,
                 outlook=outlook(part, difference, len(met)),
+                validated=is_validated(metric, test.patients, clips, [figures[one.name].mean() for one in (a, b)]),
                 episodes_mean=mean,
                 episodes_sd=sd,
                 seeds_sd=_over_seeds(figures[a.name], figures[b.name]),

@@ -23,6 +23,11 @@ SHARED = "Methods that share a letter were not told apart."
 NOT_ALIKE = (
     "Not being told apart is no evidence of being alike: the intervals hold the differences that remain possible."
 )
+ROUGH = (
+    "≈ Interval, power and numbers of patients are rough: fewer than 8 patients or 3 clips a patient, a figure outside "
+    "0.1 to 0.9, or balanced accuracy, which moves in steps (so that fewer differences are found than predicted). "
+    "The test keeps its level."
+)
 HOW = (
     "Difference: positive where the first is better; [95%: the differences that the same test does not reject]. Holm: "
     "p adjusted over all pairs below. Detectable: the smallest difference found with 80% power by so many patients, "
@@ -138,13 +143,17 @@ def _pairs_table(report: Report) -> str:
     headers += ["over seeds: SD"] if seeds else []
     body = [[*_pair_row(pair), *([_three(pair.seeds_sd)] if seeds else [])] for pair in report.pairs]
     reasons = sorted({pair.test.no_interval for pair in report.pairs if pair.test.no_interval})
-    return "\n\n".join([pipe(headers, body, left=2), *(f"[{ABSENT}] No interval: {reason}." for reason in reasons)])
+    rough = [] if all(pair.validated for pair in report.pairs) else [ROUGH]
+    return "\n\n".join(
+        [pipe(headers, body, left=2), *rough, *(f"[{ABSENT}] No interval: {reason}." for reason in reasons)]
+    )
 
 
 def _pair_row(pair: Pair) -> list[str]:
     test, plans = pair.test, pair.outlook
     ends = ABSENT if test.low is None or test.high is None else f"{test.low:.3f}, {test.high:.3f}"
-    line = [cell(pair.first), cell(pair.second), f"{test.difference:+.3f} [{ends}]", _p(test.p), _p(pair.holm)]
+    difference = f"{test.difference:+.3f} [{ends}]" + ("" if pair.validated else ROUGH[0])
+    line = [cell(pair.first), cell(pair.second), difference, _p(test.p), _p(pair.holm)]
     if plans is None:
         line += [ABSENT] * 3
     else:

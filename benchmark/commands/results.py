@@ -1,4 +1,4 @@
-"""Commands that read what was computed: score, leaderboard."""
+"""Commands that read what was computed, and the data under it: score, compare, audit, leaderboard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import typer
 
 from benchmark.options import (
     JsonOption,
+    OnsetOption,
+    ProtocolOption,
+    QuietOption,
+    SeedOption,
+    SplitOption,
+    TaskOption,
+    WindowOption,
 )
+from tasks.errors import BadInput
 
 
 def score(
@@ -33,6 +41,70 @@ def score(
     print(
         as_json(rows, files) if json else "\n".join([render(rows, None, "markdown"), details(rows), *map(str, files)])
     )
+
+
+def compare(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders, on the same data, task and episodes.")] = None,
+    metric: Annotated[
+        Literal["roc_auc", "balanced_accuracy", "brier", "pr_auc"], typer.Option(help="Which figure is compared.")
+    ] = "roc_auc",
+    against: Annotated[str | None, typer.Option(help="Compare all methods with this one; default: every pair.")] = None,
+    difference: Annotated[
+        float, typer.Option(min=0.001, max=1, help="Tell how many patients a difference of this size needs.")
+    ] = 0.05,
+    out: Annotated[Path | None, typer.Option(help="Also write the report there: .md or .json.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw methods and what joins them: .png or .svg.")] = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Instead of runs: what the paper's figures and 40 clips allow to be said.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Test methods against each other on the same episodes.
+
+    An exact paired test over patients, Holm over all pairs, and what so many patients can show (docs/statistics.md).
+    """
+    from benchmark.board.comparison import compare as compared
+    from benchmark.board.comparison_text import as_json, as_text, check_outputs, save
+    from benchmark.board.entrants import read_meeting
+    from benchmark.board.published import paper_page
+
+    if paper == bool(runs):
+        raise BadInput("compare: name the run folders to compare, or give --paper and no run; one of the two")
+    if paper:
+        return print(paper_page(), end="")
+    check_outputs(out, plot)
+    report = compared(read_meeting(runs or []), metric, against, difference)
+    save(report, out, plot)
+    return print(as_json(report) if json else as_text(report), end="")
+
+
+def audit(
+    data: Annotated[Path | None, typer.Argument(help="Folder with recordings.tsv; default: the demo set.")] = None,
+    run: Annotated[Path | None, typer.Option(help="A run on these data: its task, protocol, seed and split.")] = None,
+    task: TaskOption = "forecast_5s",
+    protocol: ProtocolOption = "patient_disjoint",
+    window: WindowOption = None,
+    onset_type: OnsetOption = None,
+    seed: SeedOption = 0,
+    split: SplitOption = "evaluate",
+    permutations: Annotated[int, typer.Option(min=180, max=100_000, help="Rearrangements of the labels a cue.")] = 999,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Look for leaks and shortcuts.
+
+    In tables, in videos, in cues that tell the label, and with --run in a run (docs/audit.md). Exit code 1: found some.
+    """
+    from benchmark.files import cache_folder
+    from benchmark.progress import Progress
+    from benchmark.run.auditing import AuditRequest
+    from benchmark.run.auditing import audit as audited
+
+    request = AuditRequest(data, run, task, protocol, window, onset_type, seed, split, permutations)
+    found = audited(request, cache_folder(), Progress(quiet))
+    print(found.to_json if json else found.text)
+    if found.findings:
+        raise typer.Exit(1)
 
 
 def leaderboard(

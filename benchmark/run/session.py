@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmark.audit.findings import as_sentence, hard
 from benchmark.baseline import Init, Size
 from benchmark.data.dataset import Split, TaskData, one_class, open_stores
 from benchmark.data.demo_cache import ensure_demo
 from benchmark.data.manifest import Manifest, check_videos, read_manifest
 from benchmark.progress import Progress
+from benchmark.run.auditing import cheap_findings
 from benchmark.run.execute import Machine, Outcome, execute, in_time, usual_threads
 from benchmark.run.plan import Method, Policy, Wanted, estimate_seconds, plan_methods, plan_units, select
 from benchmark.run.records import RunFolder
@@ -90,6 +92,7 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
     stores = open_stores(cache)
     data = TaskData(manifest, task, protocol, request.seed, stores, cache, request.split, request.allow_pretrained)
     _refuse_one_sided(data)
+    doubts = _audited(data)
     if request.permute_labels:
         data = replace(data, permute_labels=True)
     if given:
@@ -113,7 +116,7 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
         episodes=episodes,
         pairs=plan_units(methods, episodes, card, request.train_seeds),
         folder=RunFolder(request.out or _default_out(card)),
-        notices=(*notices, *_unused_recordings(data), *_kept_labels(data)),
+        notices=(*notices, *_unused_recordings(data), *doubts, *_kept_labels(data)),
     )
 
 
@@ -244,6 +247,18 @@ def _unused_recordings(data: TaskData) -> list[str]:
     named = [f"{recording} ({reason})" for recording, reason in reasons.head(SHOWN).items()]
     more = f" and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
     return [f"Recordings left out, none of whose windows can be used: {', '.join(named)}{more}"]
+
+
+def _audited(data: TaskData) -> list[str]:
+    """What the tables alone tell against results on these data: a line for each soft finding.
+
+    Raises:
+        BadInput: a hard finding, with its evidence.
+    """
+    findings = cheap_findings(data)
+    for found in hard(findings):
+        raise BadInput(f"{data.manifest.root}: {as_sentence(found)}; `seizure-bench audit` tells more")
+    return [f"Audit: {as_sentence(found)}" for found in findings]
 
 
 def _kept_labels(data: TaskData) -> list[str]:

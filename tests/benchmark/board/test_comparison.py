@@ -342,6 +342,19 @@ def test_the_same_comparison_gives_the_same_bytes(report, suffix):
     assert draw(picture_of(report), suffix) == draw(picture_of(report), suffix)
 
 
+def test_what_simulations_do_not_bear_out_is_marked(run, tmp_path, report):
+    assert all(pair.validated for pair in report.pairs)
+    assert "≈" not in as_text(report)
+    accuracy = compare(read_meeting([run]), "balanced_accuracy")
+    assert not any(pair.validated for pair in accuracy.pairs)
+    assert as_text(accuracy).count("≈") == len(accuracy.pairs) + 1
+    few = write_run(tmp_path / "few", patients=7)
+    assert not any(pair.validated for pair in compare(read_meeting([few]), "roc_auc").pairs)
+    clear = write_run(tmp_path / "clear", {"good": 60.0, "poor": 0.0, "fair": 0.6})
+    marked = {(p.first, p.second): p.validated for p in compare(read_meeting([clear]), "roc_auc").pairs}
+    assert marked == {("good", "fair"): False, ("good", "poor"): False, ("fair", "poor"): True}
+
+
 def test_names_of_strangers_stay_inert(report):
     methods = (report.methods[0].model_copy(update={"name": "<b>|x"}), *report.methods[1:])
     pairs = tuple(pair.model_copy(update={"first": "<b>|x"}) for pair in report.pairs[:2])
