@@ -19,10 +19,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.stats import norm
 from tabulate import tabulate
 
 from benchmark.score.comparison import ALPHA, Contributions, contributions, paired_test
-from benchmark.score.metrics import quick_metrics
+from benchmark.score.metrics import Metric, quick_metrics
 from benchmark.score.multiple import holm
 from benchmark.score.power import power, spread_of
 
@@ -30,6 +31,7 @@ PATIENTS = (8, 12, 20)
 METHODS = 4
 FAMILY = ALPHA / 6
 SCALES = (lambda s: s, np.exp, lambda s: 100 * np.arctan(s), lambda s: np.round(s, 1))
+PROBABILITIES = (lambda s: norm.cdf(s - 0.6), lambda s: norm.cdf(s / 1.5 - 0.4)) * 2
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +46,7 @@ class Population:
     shared: float = 0.5  # of the variance of offsets and of noise, between methods
     slopes: float = 0.3  # SD of a patient's own addition to the signal, once shared and once of the method
     clips: tuple[int, int] | None = (1, 5)  # at least, at most; None: 2 of each class
+    metric: Metric = "roc_auc"
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,16 @@ class Cohort:
     scores: Floats
     labels: Floats
     patients: list[str]
+    metric: Metric
 
     def parts(self, a: int, b: int) -> Contributions:
         """Of two of the methods."""
-        return contributions(
-            "roc_auc", self.scores[a][None, None], self.scores[b][None, None], self.labels, self.patients
-        )
+        first, second = (self.scores[method][None, None] for method in (a, b))
+        return contributions(self.metric, first, second, self.labels, self.patients)
 
-    def auc(self, method: int) -> float:
+    def figure(self, method: int) -> float:
         """Of one method."""
-        return quick_metrics(self.labels, self.scores[method])["roc_auc"] or 0.0
+        return quick_metrics(self.labels, self.scores[method])[self.metric] or 0.0
 
 
 def null(name: str, signal: float, offset: float, methods: int = METHODS, **settings: object) -> Population:
@@ -80,8 +83,9 @@ def cohort(population: Population, patients: int, random: np.random.Generator) -
         offsets = np.sqrt(population.shared) * offset + own * random.standard_normal(patients)
         noises = np.sqrt(population.shared) * noise + own * random.standard_normal(len(labels))
         slopes = signal + slope + random.standard_normal(patients) * population.slopes
-        scores.append(SCALES[method % len(SCALES)](slopes[of] * labels + spread * offsets[of] + noises))
-    return Cohort(np.array(scores), labels, [f"p{number:04d}" for number in of])
+        scale = (SCALES if population.metric == "roc_auc" else PROBABILITIES)[method]
+        scores.append(scale(slopes[of] * labels + spread * offsets[of] + noises))
+    return Cohort(np.array(scores), labels, [f"p{number:04d}" for number in of], population.metric)
 
 
 def _clips(population: Population, patients: int, random: np.random.Generator) -> tuple[Floats, NDArray[np.intp]]:
@@ -152,7 +156,7 @@ def _equalled(population: Population, patients: int) -> Population:
         changed = replace(population, signals=(population.signals[0], signal) * 2)
         random = np.random.default_rng(7)
         drawn = [cohort(changed, patients, random) for _ in range(1500)]
-        return float(np.mean([one.auc(1) + one.auc(3) - one.auc(0) - one.auc(2) for one in drawn]))
+        return float(np.mean([one.figure(1) + one.figure(3) - one.figure(0) - one.figure(2) for one in drawn]))
 
     found = brentq(excess, 0.5 * population.signals[1], 1.5 * population.signals[1], xtol=1e-3)
     return replace(population, signals=(population.signals[0], found) * 2)
@@ -171,9 +175,14 @@ def power_table(cohorts: int) -> str:
         Population("3 to 5 clips", (1.8, 0.5), (0.5, 0.5), clips=(3, 5)),
         Population("1 to 5 clips", (1.8, 0.8), (0.5, 0.5)),
         Population("1 to 5 clips, near the bound", (3.0, 1.2), (0.5, 0.5)),
+        Population("1 clip a patient", (1.3, 0.5), (0.5, 0.5), clips=(1, 1)),
+        Population("Brier, 2 + 2 clips", (1.8, 0.5), (0.7, 0.7), clips=None, metric="brier"),
+        Population("Brier, 1 to 5 clips", (1.8, 0.8), (0.5, 0.5), metric="brier"),
+        Population("balanced accuracy, 2 + 2 clips", (1.8, 0.5), (0.7, 0.7), clips=None, metric="balanced_accuracy"),
+        Population("balanced accuracy, 3 to 5 clips", (1.8, 0.5), (0.5, 0.5), clips=(3, 5), metric="balanced_accuracy"),
     ]
     body = [_power_line(population, patients, cohorts) for population in settings for patients in PATIENTS]
-    headers = ["population", "patients", "ROC-AUCs", "difference", "95% interval covers"]
+    headers = ["population", "patients", "figures", "difference", "95% interval covers"]
     headers += [f"at {level}: {what}" for level in ("5%", "0.83%") for what in ("found", "predicted", "by one cohort")]
     return tabulate(body, headers, tablefmt="pipe")
 
@@ -187,9 +196,9 @@ def _power_line(population: Population, patients: int, cohorts: int) -> list[obj
     pilots = [spread_of(cohort(population, patients, random).parts(0, 1)) for _ in range(cohorts)]
     pilots = [spread for spread in pilots if spread > 0]
     sd = float(np.sqrt(np.mean(np.square(pilots))))  # a cohort's variance is unbiased, its sd and power are not
-    aucs = " and ".join(f"{np.mean([one.auc(method) for one in drawn]):.2f}" for method in (0, 1))
-    covered = np.mean([low <= true <= high for low, high in ends])
-    line: list[object] = [population.name, patients, aucs, f"{true:.3f}", f"{covered:.1%}"]
+    figures = " and ".join(f"{np.mean([one.figure(method) for one in drawn]):.2f}" for method in (0, 1))
+    covered = np.mean([low - 1e-9 <= true <= high + 1e-9 for low, high in ends])
+    line: list[object] = [population.name, patients, figures, f"{true:.3f}", f"{covered:.1%}"]
     for alpha in (ALPHA, FAMILY):
         found = np.mean([test.p <= alpha for test in tests])
         single = np.array([power(true / spread, patients, alpha) for spread in pilots])

@@ -146,9 +146,9 @@ def paired_test(of: Contributions, *, alpha: float = ALPHA, seed: int = 0) -> Pa
 def is_validated(metric: Metric, patients: int, clips: int, figures: Sequence[float]) -> bool:
     """Whether simulations like these data bear the interval and the power out (perf/paired_test.py).
 
-    There the interval covered at least 93% of true differences, and power came within 3 points of what was predicted.
-    Not so near a bound, with few clips a patient, or for balanced accuracy, which moves in such steps that many
-    patients show no difference at all. The test itself keeps its level everywhere.
+    There, within the simulations' own error, the interval covered at least 93% of true differences and power came
+    within 3 points of what was predicted. Not so near a bound, with few clips a patient, or for balanced accuracy,
+    which moves in such steps that many patients show no difference at all. The test itself keeps its level everywhere.
     """
     central = metric == "brier" or all(0.1 <= figure <= 0.9 for figure in figures)
     return metric != "balanced_accuracy" and central and patients >= 8 and clips >= 3 * patients
