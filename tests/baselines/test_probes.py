@@ -201,6 +201,32 @@ def test_what_only_the_order_of_frames_tells_is_nothing_to_a_probe_as_it_is(prob
     assert 0.25 <= roc_auc(method(probe), data_of(drifting_square), cache) <= 0.75
 
 
+class Recorder:
+    """Keeps what it is shown."""
+
+    def fit(self, support):
+        self.learnt_from = support
+
+    def predict(self, query):
+        self.asked_about = query
+        return np.full(len(query), 0.5)
+
+
+@every_probe
+def test_support_and_query_are_both_altered_and_keep_all_the_rest(probe, data_of):
+    data = data_of(drifting_square)
+    episode = draw_episodes(data.pool, data.protocol, SHOTS, 0)[0]
+    baseline = method(probe).make()
+    baseline.inner, sampling = Recorder(), baseline.input.sampling
+    support, query = data.support(episode, sampling), data.query(episode, sampling)
+    baseline.fit(support)
+    baseline.predict(query)
+    seen = baseline.inner.learnt_from, baseline.inner.asked_about
+    assert [clips.alterations for clips in seen] == [(PROBES[probe].alteration,)] * 2
+    assert [clips.ids for clips in seen] == [support.ids, query.ids]
+    assert (seen[0].labels.tolist(), seen[0].seed) == (support.labels.tolist(), support.seed)
+
+
 @every_probe
 def test_features_of_altered_clips_and_of_the_clips_themselves_never_mix(probe, data_of, cache, tmp_path):
     data = data_of(drifting_square)
