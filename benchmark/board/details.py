@@ -27,7 +27,11 @@ def details(rows: Sequence[BoardRow]) -> str:
     if not rows:
         return ""
     headers = ["method", "worst patient", "calibration slope", "calibration intercept", "ECE"]
-    body = [[cell(row.method), *_figures(row.scores)] for row in sorted(rows, key=position)]
+    runs = {row.run for row in rows}
+    body = [
+        [cell(row.method if len(runs) == 1 else f"{row.method} (run {row.run})"), *_figures(row.scores)]
+        for row in sorted(rows, key=position)
+    ]
     table = pipe([*headers, "SD over episodes", "SD over seeds"], body, left=5)
     unsaid = [f"- {reason}" for reason in _unsaid(rows)]
     return "\n\n".join(["### In detail", table, READING, *(["\n".join(unsaid)] if unsaid else [])]) + "\n"
@@ -52,7 +56,7 @@ def _figures(scores: MethodScores) -> list[str]:
         "; ".join(f"{shots}: {_estimate(found.intercept)}" for shots, found in calibrated),
         "; ".join(f"{shots}: {found.ece:.3f}" for shots, found in calibrated if found.ece is not None) or ABSENT,
         _number(roc_auc.per_episode.sd),
-        _number(roc_auc.across_seeds.sd),
+        "0: all alike" if roc_auc.across_seeds.sd == 0 else _number(roc_auc.across_seeds.sd),
     ]
 
 

@@ -113,20 +113,6 @@ def _refuse_other_data(first: Path, one: RunTables, path: Path, other: RunTables
             f"{first}: cannot be compared with {path} ({first_difference(card(other), card(one))}); runs must share "
             "task, protocol, seed, split and data"
         )
-    here, there = (
-        {row["clip_id"]: (row["subject_id"], row["label"]) for row in tables.clips.to_dict("records")}
-        for tables in (one, other)
-    )
-    for clip in sorted(here.keys() | there.keys()):
-        if here.get(clip) != there.get(clip):
-            raise BadInput(
-                f"{path / 'clips.csv'}: clip {clip} is {_clip(there.get(clip))} there and {_clip(here.get(clip))} in "
-                f"{first}; one of the two was changed by hand, run it again"
-            )
-
-
-def _clip(known: tuple[str, float] | None) -> str:
-    return f"of {known[0]}, labelled {known[1]:g}" if known else "missing"
 
 
 def _refuse_other_episodes(first: Path, one: RunTables, path: Path, other: RunTables, shots: set[int]) -> None:

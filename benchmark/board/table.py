@@ -33,6 +33,7 @@ from benchmark.score.uncertainty import CLIPS, PATIENTS, Interval
 from tasks.errors import BadInput
 
 RENDERED = "Rendered demo data: these numbers say nothing about patients."
+PERMUTED = "Labels permuted: a control, no figure below is a result."
 RANDOM_INIT = (
     "Rows marked random-init start from random weights: they show that the code runs, not what the published method "
     "of that name can do."
@@ -139,6 +140,7 @@ def render(rows: Sequence[BoardRow], paper: PaperResults | None, fmt: str) -> st
 def warnings_of(rows: Sequence[BoardRow]) -> list[str]:
     """The sentences that must stand over these rows."""
     rendered = [RENDERED] if any(row.rendered for row in rows) else []
+    rendered += [PERMUTED] if any("labels permuted" in row.data for row in rows) else []
     return rendered + ([RANDOM_INIT] if any(row.random_init for row in rows) else [])
 
 
@@ -234,7 +236,8 @@ def footnotes(rows: Sequence[BoardRow]) -> list[str]:
         )
     if any(interval.degenerate for interval in intervals):
         notes.append(
-            "† All resamples gave the same value; at 0 or 1 the other end is the exact limit for that many patients."
+            "† All resamples gave the same value: at 0 or 1 the other end is the exact limit for that many patients; "
+            "elsewhere there is no interval to tell."
         )
     for row in rows:
         counts = row.scores.averaged.counts
@@ -277,6 +280,8 @@ def with_interval(value: float | None, interval: Interval | None) -> str:
     if interval is None:
         return f"{_number(value)} [{ABSENT}]"
     mark = "†" if interval.degenerate else ""
+    if interval.low == interval.high:
+        return f"{_number(value)} [{ABSENT}]{mark}"
     unproven = "~" if interval.source == PATIENTS and not interval.validated else ""
     return f"{_number(value)} [{interval.low:.2f}, {interval.high:.2f}]{mark}{unproven}"
 

@@ -71,6 +71,8 @@ def compare(
     if paper == bool(runs):
         raise BadInput("compare: name the run folders to compare, or give --paper and no run; one of the two")
     if paper:
+        if json or out or plot or against:
+            raise BadInput("compare --paper: prints docs/paper.md and takes no other option; leave the others out")
         return print(paper_page(), end="")
     check_outputs(out, plot)
     report = compared(read_meeting(runs or []), metric, against, difference)

@@ -76,8 +76,7 @@ class TaskData:
     @cached_property
     def digest(self) -> str:
         """Hex sha256 of the pool: clips, patients and labels."""
-        content = self.pool[["clip_id", "subject_id", "label"]].to_csv(index=False, lineterminator="\n")
-        return hashlib.sha256(content.encode()).hexdigest()
+        return pool_digest(self.pool)
 
     @cached_property
     def _ref_by_id(self) -> dict[str, ClipRef]:
@@ -145,6 +144,14 @@ class TaskData:
                 f"subject {seen[0]!r}{others} is in stage 1 and in the task; give each subject one split, choose a mix "
                 "without them, or run with --allow-pretrained-patients, which marks every row"
             )
+
+
+def pool_digest(clips: pd.DataFrame) -> str:
+    """Hex sha256 of clip_id, subject_id and label, in the order of the rows."""
+    content = (
+        clips[["clip_id", "subject_id", "label"]].astype({"label": float}).to_csv(index=False, lineterminator="\n")
+    )
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def permuted(clips: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -41,6 +41,7 @@ from tasks.spec import load_task
 
 PROBES = ("probe_first_frame", "probe_shuffled_time", "probe_background")
 CHANCE = 0.5
+NOTHING = "Nothing found."
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,15 @@ class AuditRequest:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found, hard first; what was looked at; what could not be, and why; the commands to give next."""
+    """What was found, hard first; what was looked at, what was not and why; the commands to give next.
+
+    `untested`: what was looked at and cannot be told, for lack of patients or since the run is of other data.
+    """
 
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
     unchecked: tuple[str, ...]
+    untested: tuple[str, ...]
     next_steps: tuple[str, ...]
 
     @property
@@ -73,10 +78,17 @@ class Audit:
         return json.dumps(asdict(self), indent=1)
 
     @property
+    def _nothing(self) -> str:
+        return (
+            f"Nothing found, but {len(self.untested)} points could not be tested, below." if self.untested else NOTHING
+        )
+
+    @property
     def text(self) -> str:
         """For people: a few lines of evidence each, hard findings first."""
-        lines = [line for found in self.findings for line in as_lines(found)] or ["Nothing found."]
+        lines = [line for found in self.findings for line in as_lines(found)] or [self._nothing]
         lines += [f"Checked: {'; '.join(self.checked)}."]
+        lines += ["Could not be tested:", *(f"    {reason}" for reason in self.untested)] if self.untested else []
         lines += ["Not checked:", *(f"    {reason}" for reason in self.unchecked)] if self.unchecked else []
         return "\n".join([*lines, *(f"Next: {step}" for step in self.next_steps)])
 
@@ -90,12 +102,18 @@ def audit(request: AuditRequest, cache: Path, progress: Progress) -> Audit:
     folder = RunFolder(request.run) if request.run else None
     data = _task_data(request, folder.card() if folder else None, cache, progress)
     checked, unchecked = ["tables"], []
+    untested: list[str] = []
     findings = split_findings(data.manifest.recordings, data.split)
     if folder is None:
         findings += _timing(data, data.pool)
         unchecked.append("support and query, stage 1 and probes of a run: no --run was given")
     else:
         findings += run_findings(folder, data, unchecked)
+        if folder.card().data.manifest != data.manifest.digest:
+            untested.append(
+                f"whether run {folder.path.name} stands on these data: its manifest was another one (recordings, "
+                "events or videos have changed since, or it is of another data set)"
+            )
         checked.append(f"run {folder.path.name}")
     films, unread = _films(data.manifest, cache, progress)
     twins, least = find_twins(films)
@@ -108,10 +126,12 @@ def audit(request: AuditRequest, cache: Path, progress: Progress) -> Audit:
         report = shortcut_report(data, cache, progress, request.permutations, data.seed)
         findings += report.findings
         checked.append(f"{report.clips} clips of {report.patients} patients for cues that tell the label")
-        unchecked += report.unsaid
+        untested += report.unsaid
     else:
         unchecked.append("cues that tell the label: the clips of the task are of one class, or cannot all be read")
-    return Audit(tuple(ordered(findings)), tuple(checked), tuple(unchecked), _next_steps(request, data))
+    return Audit(
+        tuple(ordered(findings)), tuple(checked), tuple(unchecked), tuple(untested), _next_steps(request, data)
+    )
 
 
 def cheap_findings(data: TaskData) -> list[Finding]:
@@ -126,7 +146,7 @@ def run_findings(folder: RunFolder, data: TaskData, unchecked: list[str]) -> lis
     Raises:
         BadInput: a file of the run cannot be read, or the run is of other data.
     """
-    card, clips, records = folder.card(), clips_of_ids(folder.clips()), folder.records()
+    card, clips, records = folder.card(), clips_of_ids(folder.clips_as_they_stand()), folder.records()
     strangers = clips[~clips["recording_id"].isin(data.manifest.recordings["recording_id"])]
     if len(strangers):
         raise BadInput(
@@ -144,7 +164,9 @@ def run_findings(folder: RunFolder, data: TaskData, unchecked: list[str]) -> lis
     missing = sorted(set(PROBES) - {record.unit.baseline for record in probes})
     if missing:
         unchecked.append(f"{', '.join(missing)}: no finished unit in the run")
-    return found + (_winning_probes(probes, folder.clips(), unchecked) if probes and not card.permuted_labels else [])
+    return found + (
+        _winning_probes(probes, folder.clips_as_they_stand(), unchecked) if probes and not card.permuted_labels else []
+    )
 
 
 def _task_data(request: AuditRequest, card: RunCard | None, cache: Path, progress: Progress) -> TaskData:

@@ -22,6 +22,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
+from benchmark.data.dataset import pool_digest
 from benchmark.files import write_atomically
 from benchmark.run.units import Record, RunCard, SavedEpisode, WorkUnit
 from protocols.episodes import Episode
@@ -107,7 +108,21 @@ class RunFolder:
             raise BadInput(f"{path}: not a run card of this version ({error.errors()[0]['msg']}); run again") from error
 
     def clips(self) -> pd.DataFrame:
-        """clip_id, subject_id, label of every clip in the run's pool."""
+        """clip_id, subject_id, label of every clip in the run's pool.
+
+        Raises:
+            BadInput: the file cannot be read, or is not the one that the run was made with.
+        """
+        clips = self.clips_as_they_stand()
+        if pool_digest(clips) != self.card().data.pool:
+            raise BadInput(
+                f"{self.path / 'clips.csv'}: clips, patients or labels are not those of run.json; run into another "
+                "folder"
+            )
+        return clips
+
+    def clips_as_they_stand(self) -> pd.DataFrame:
+        """The same, changed or not: for `audit`, which tells what was changed."""
         path = self.path / "clips.csv"
         try:
             table = pd.read_csv(path, dtype={"clip_id": str, "subject_id": str, "label": float}, keep_default_na=False)
@@ -205,7 +220,7 @@ class RunFolder:
 def first_difference(there: dict[str, object], here: dict[str, object], prefix: str = "") -> str:
     """Where two cards differ, for a sentence: "its seed is 1, this one's 0"."""
     keys = there.keys() | here.keys()
-    for key in sorted(keys, key=lambda k: (isinstance(there.get(k), dict), k)):
+    for key in sorted(keys, key=lambda k: (isinstance(there.get(k), dict), k == "data", k)):
         a, b = there.get(key), here.get(key)
         if isinstance(a, dict) and isinstance(b, dict) and a != b:
             return first_difference(a, b, f"{prefix}{key}.")

@@ -15,6 +15,7 @@ from benchmark.board.comparison import compare
 from benchmark.board.comparison_plot import draw, lay_out
 from benchmark.board.comparison_text import as_json, as_text, check_outputs, conclusions, picture_of, save
 from benchmark.board.entrants import read_meeting
+from benchmark.data.dataset import pool_digest
 from benchmark.run.records import RunFolder
 from benchmark.run.units import DataCard, Predictions, Record, RunCard, WorkUnit
 from protocols.episodes import draw_episodes
@@ -34,7 +35,14 @@ def write_run(path, methods=STRENGTHS, *, patients=12, shots=(2, 3), seed=0, rep
         [(f"p{p:02d}-{c}", f"p{p:02d}", c % 2) for p in range(patients) for c in range(4)],
         columns=["clip_id", "subject_id", "label"],
     )
-    data = {"name": "clinic", "rendered": False, "manifest": "m", "pool": "p", "patients": patients, "positives": 24}
+    data = {
+        "name": "clinic",
+        "rendered": False,
+        "manifest": "m",
+        "pool": pool_digest(clips),
+        "patients": patients,
+        "positives": 24,
+    }
     data |= {key[5:]: changes.pop(key) for key in list(changes) if key.startswith("data_")}
     card = RunCard(
         task=load_task("forecast_5s"),
@@ -127,8 +135,8 @@ def test_a_clear_difference_is_told_apart_and_letters_say_so(report):
     assert report.groups == (("good",), ("fair", "poor"))
     assert [method.letters for method in report.methods] == ["a", "b", "b"]
     words = "\n".join(conclusions(report))
-    assert "good is better than fair (p 0.0005, Holm 0.0015)" in words
-    assert "fair is better" not in words
+    assert "good has a higher ROC-AUC than fair (p 0.0005, Holm 0.0015)" in words
+    assert "fair has" not in words
     assert "no evidence of being alike" in words
     assert "here are 12" in words
 
@@ -142,7 +150,7 @@ def test_against_one_method_the_family_is_smaller_and_there_are_no_letters(run, 
         assert (pair.test.p, pair.test.difference) == (other.test.p, pytest.approx(-other.test.difference))
     assert against.pairs[0].outlook.family.alpha == 0.025
     assert against.groups is None
-    assert "good is better than fair" in "\n".join(conclusions(against))
+    assert "good has a higher ROC-AUC than fair" in "\n".join(conclusions(against))
     with pytest.raises(BadInput, match="--against best: names 0 of the methods; name one of: good; fair; poor"):
         compare(read_meeting([run]), "roc_auc", against="best")
 
@@ -192,7 +200,7 @@ def test_only_the_shots_that_all_methods_have_are_compared(tmp_path, run):
     ("changes", "said"),
     [
         ({"seed": 1}, "its seed is 1, this one's 0"),
-        ({"data_pool": "q"}, "its data.pool is q, this one's p"),
+        ({"data_manifest": "q"}, "its data.manifest is q, this one's m"),
         ({"permuted_labels": True}, "its permuted_labels is True, this one's False"),
         ({"split": "develop"}, "its split is develop, this one's evaluate"),
     ],
@@ -206,7 +214,7 @@ def test_other_labels_other_episodes_and_missing_predictions_are_refused(tmp_pat
     labels = write_run(tmp_path / "labels", {"x": 1.0})
     table = (labels / "clips.csv").read_text().replace("p03-1,p03,1", "p03-1,p03,0")
     (labels / "clips.csv").write_text(table)
-    refused([run, labels], "clips.csv", "clip p03-1 is of p03, labelled 0 there and of p03, labelled 1 in")
+    refused([run, labels], "clips.csv", "patients or labels are not those of run.json")
 
     drawn = write_run(tmp_path / "drawn", {"x": 1.0})
     for file in [drawn / "episodes.json", *(drawn / "units").glob("*.json")]:
