@@ -1,6 +1,7 @@
 """Draw N-shot episodes: which clips a method may learn from (support) and which it is asked about (query).
 
     clips -> thin_negatives -> draw_episodes -> [Episode, ...]
+                                             -> permuted -> a control: nothing to learn
 
 Everything is drawn from names and a seed: no order of rows, no number of workers and no method changes an
 episode. Over the episodes of a shot every patient donates support, and so is left out of the query, as evenly
@@ -26,18 +27,24 @@ CLASS_NAMES = {1.0: "positive", 0.0: "negative"}
 
 @dataclass(frozen=True)
 class Episode:
-    """Support and query clip ids, both in alphabetical order."""
+    """Support and query clip ids, both in alphabetical order.
+
+    `dealt_positives`: None in a result, where labels are the clips' own; in a control, the clips that are called
+    positive here (see `permuted`).
+    """
 
     protocol: str
     shots: int
     index: int
     support: tuple[str, ...]
     query: tuple[str, ...]
+    dealt_positives: tuple[str, ...] | None = None
 
     @cached_property
     def digest(self) -> str:
-        """Hex sha256 of the whole content."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """Hex sha256 of the whole content; an episode of a result has the digest that it had before controls were."""
+        content = {key: value for key, value in asdict(self).items() if value is not None}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def thin_negatives(clips: pd.DataFrame, spec: ProtocolSpec, seed: int) -> pd.DataFrame:
@@ -96,6 +103,54 @@ def draw_episodes(clips: pd.DataFrame, spec: ProtocolSpec, shots: int, seed: int
             )
         episodes.append(Episode(spec.name, shots, index, tuple(sorted(support)), query))
     return episodes
+
+
+def permuted(episode: Episode, clips: pd.DataFrame, seed: int) -> Episode:
+    """The same episode as a control: each patient's labels dealt anew among that patient's clips.
+
+    Within patients, because clips of one patient are alike whatever their label: same room, same camera, same body. A
+    permutation over all clips would cut that bond too, and would ask whether labels and clips are related at all. This
+    one keeps all that goes with the patient, shares of each class included, and cuts the bond between a label and
+    the moment of its clip alone: what a forecaster must live on (exchangeability blocks: Winkler et al., NeuroImage
+    2015). Every episode is dealt for itself, so that episodes are independent draws: one permutation for all would be
+    a single draw, and methods that look at the same pixels would all be lucky or unlucky with it.
+
+    Support and query keep their shape: a clip's place goes to the clip that was dealt its label.
+
+    Args:
+        episode: drawn from `clips`.
+        clips: clip_id, subject_id, label of the pool; the order of rows plays no part.
+        seed: of the run.
+
+    Raises:
+        BadInput: no patient has clips of both classes, so that there is nothing to permute.
+    """
+    still = set(one_class(clips))
+    if not set(clips["subject_id"]) - still:
+        raise BadInput(
+            f"--permute-labels: none of the {clips['subject_id'].nunique()} patients has clips of both classes, and "
+            "labels are only permuted within a patient; leave it out, or take a task or data in which some have both"
+        )
+    goes_to = {clip: clip for clip in clips["clip_id"]}
+    for subject, own in clips.groupby("subject_id"):
+        if subject not in still:
+            names = sorted(own["clip_id"])
+            dealt = sorted(names, key=lambda clip: _draw(seed, "permuted label", episode.shots, episode.index, clip))
+            goes_to |= dict(zip(names, dealt, strict=True))
+    return Episode(
+        episode.protocol,
+        episode.shots,
+        episode.index,
+        support=tuple(sorted(goes_to[clip] for clip in episode.support)),
+        query=tuple(sorted(goes_to[clip] for clip in episode.query)),
+        dealt_positives=tuple(sorted(goes_to[clip] for clip in clips.loc[clips["label"] == 1, "clip_id"])),
+    )
+
+
+def one_class(clips: pd.DataFrame) -> tuple[str, ...]:
+    """Patients whose clips are all of one class: a permutation within patients leaves them as they are."""
+    classes = clips.groupby("subject_id")["label"].nunique()
+    return tuple(sorted(classes.index[classes < 2]))
 
 
 def assert_disjoint(episode: Episode, subject_of: dict[str, str], spec: ProtocolSpec) -> dict[str, int]:

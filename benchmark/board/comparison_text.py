@@ -223,7 +223,6 @@ def picture_of(report: Report) -> Picture:
             f"Bars join methods not told apart (exact paired test over patients, Holm over {len(report.pairs)}, 5%)."
         )
     doubts = [*(["RENDERED data"] if report.run.data.rendered else [])]
-    doubts += ["labels permuted"] if report.run.permuted_labels else []
     doubts += ["develop patients"] if report.run.split == "develop" else []
     return Picture(
         title=f"{report.task}, {report.protocol}: {report.data}, {shots} shots",

@@ -6,7 +6,7 @@
                          it the lowest that luck alone would give
 
 Each as PNG and SVG, the same bytes for the same records. A picture travels without its caption, so what keeps it from
-being a result (rendered video, permuted labels, random weights) stands inside it. Names come from strangers: they are
+being a result (rendered video, random weights) stands inside it. Names come from strangers: they are
 plain text in a picture and harmless in a file name.
 """
 
@@ -175,7 +175,6 @@ def _comparable(of: Scored) -> tuple[str, str, str, tuple[int, ...]]:
 def _doubts(records: Sequence[Record], card: RunCard) -> tuple[str, ...]:
     """What keeps the method's figures from being results."""
     found = ["rendered data"] if card.data.rendered else []
-    found += ["labels permuted"] if card.permuted_labels else []
     found += ["random-init"] if any(INIT_NAMES.get(r.unit.init) == "random-init" for r in records) else []
     return (*found, *(mark.lower() for mark in re.findall(r"\[(.*?)\]", stage1_marks(records, card))))
 

@@ -34,6 +34,20 @@ def read_tables(path: Path) -> RunTables:
     """Everything that scoring needs.
 
     Raises:
+        BadInput: not a run, or nothing in it has finished; a control, whose clips have no labels of their own.
+    """
+    tables = read_predictions(path)
+    if tables.card.permuted_labels:
+        raise BadInput(
+            f"{path}: a control with permuted labels, which has no result; `seizure-bench score {path}` reads it"
+        )
+    return tables
+
+
+def read_predictions(path: Path) -> RunTables:
+    """The same of any run, a control included.
+
+    Raises:
         BadInput: not a run, or nothing in it has finished.
     """
     folder = RunFolder(path)
@@ -124,7 +138,6 @@ def stage1_marks(records: Sequence[Record], card: RunCard) -> str:
 def data_name(card: RunCard) -> str:
     """The data set, with whatever keeps a number on it from being a result."""
     marks = [
-        *(["labels permuted"] if card.permuted_labels else []),
         *(["develop patients"] if card.split == "develop" else []),
         *(["rendered"] if card.data.rendered else []),
     ]

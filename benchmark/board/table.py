@@ -33,7 +33,6 @@ from benchmark.score.uncertainty import CLIPS, PATIENTS, Interval
 from tasks.errors import BadInput
 
 RENDERED = "Rendered demo data: these numbers say nothing about patients."
-PERMUTED = "Labels permuted: a control, no figure below is a result."
 RANDOM_INIT = (
     "Rows marked random-init start from random weights: they show that the code runs, not what the published method "
     "of that name can do."
@@ -139,9 +138,12 @@ def render(rows: Sequence[BoardRow], paper: PaperResults | None, fmt: str) -> st
 
 def warnings_of(rows: Sequence[BoardRow]) -> list[str]:
     """The sentences that must stand over these rows."""
-    rendered = [RENDERED] if any(row.rendered for row in rows) else []
-    rendered += [PERMUTED] if any("labels permuted" in row.data for row in rows) else []
-    return rendered + ([RANDOM_INIT] if any(row.random_init for row in rows) else [])
+    return warnings_if(any(row.rendered for row in rows), any(row.random_init for row in rows))
+
+
+def warnings_if(rendered: bool, random_init: bool) -> list[str]:
+    """The same, by what is so of any row."""
+    return [*([RENDERED] if rendered else []), *([RANDOM_INIT] if random_init else [])]
 
 
 @dataclass(frozen=True)

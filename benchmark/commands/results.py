@@ -31,16 +31,18 @@ def score(
 
     Neither the videos nor the models are needed. Patients are named: what is printed is for the house.
     """
+    from benchmark.board.control import control_of
     from benchmark.board.details import as_json, details
     from benchmark.board.figures import write_plots
     from benchmark.board.rows import board_rows
     from benchmark.board.table import render
 
+    if control := control_of(runs, plots):
+        return print(control.to_json if json else control.text)
     rows = board_rows(runs)
     files = write_plots(runs, plots) if plots else []
-    print(
-        as_json(rows, files) if json else "\n".join([render(rows, None, "markdown"), details(rows), *map(str, files)])
-    )
+    text = "\n".join([render(rows, None, "markdown"), details(rows), *map(str, files)])
+    return print(as_json(rows, files) if json else text)
 
 
 def compare(

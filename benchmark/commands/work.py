@@ -53,7 +53,8 @@ def run(
     seed: SeedOption = 0,
     split: SplitOption = "evaluate",
     permute_labels: Annotated[
-        bool, typer.Option("--permute-labels", help="A control: labels permuted within each patient; no result.")
+        bool,
+        typer.Option("--permute-labels", help="A control: each episode deals each patient's labels anew."),
     ] = False,
     train_seeds: Annotated[
         int, typer.Option(min=1, max=100, help="Train each unit so often from other seeds; `score` tells the spread.")
@@ -69,6 +70,7 @@ def run(
 
     Finished units are never computed twice, unless the method's code or settings changed.
     """
+    from benchmark.board.control import read_control
     from benchmark.board.rows import board_rows
     from benchmark.board.table import render
     from benchmark.files import cache_folder
@@ -103,11 +105,13 @@ def run(
     if dry_run:
         return print(plan_text(session, policy, json))
     outcome = run_session(session, machine_of(session, cache, device, threads), policy, progress)
+    path = session.folder.path
     if json:
         print(summary(session, outcome))
     else:
-        print(render(board_rows([session.folder.path]), None, "markdown") if session.folder.any_done() else "")
-        print(outcome.in_words(session.folder.path))
+        if session.folder.any_done():
+            print(f"{read_control(path).text}\n" if permute_labels else render(board_rows([path]), None, "markdown"))
+        print(outcome.in_words(path))
     if outcome.failed:
         raise typer.Exit(1)
     return None

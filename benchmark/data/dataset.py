@@ -8,6 +8,7 @@ What a method is given of it are `Clips` and `Support` (`clips.py`), and for sta
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,8 +38,7 @@ Split = Literal["evaluate", "develop"]  # develop: patients to choose settings o
 class TaskData:
     """A manifest seen through a task and a protocol. `split` says whose recordings are asked about.
 
-    With `allow_pretrained` stage 1 may have seen patients of the task: a result that must then be marked. With
-    `permute_labels` the pool is a control and no result at all: see `permuted`.
+    With `allow_pretrained` stage 1 may have seen patients of the task: a result that must then be marked.
     """
 
     manifest: Manifest
@@ -49,7 +49,6 @@ class TaskData:
     cache: Path
     split: Split = "evaluate"
     allow_pretrained: bool = False
-    permute_labels: bool = False
 
     @cached_property
     def candidates(self) -> pd.DataFrame:
@@ -59,9 +58,8 @@ class TaskData:
 
     @cached_property
     def pool(self) -> pd.DataFrame:
-        """The labelled clips of which episodes are made. BadInput where labels cannot be permuted."""
-        clips = thin_negatives(kept(self.candidates), self.protocol, self.seed)
-        return permuted(clips, self.seed) if self.permute_labels else clips
+        """The labelled clips of which episodes are made."""
+        return thin_negatives(kept(self.candidates), self.protocol, self.seed)
 
     @cached_property
     def subject_of(self) -> dict[str, str]:
@@ -72,6 +70,13 @@ class TaskData:
     def label_of(self) -> dict[str, int]:
         """Label by clip id."""
         return dict(zip(self.pool["clip_id"], self.pool["label"].astype(int), strict=True))
+
+    def label_in(self, episode: Episode) -> Mapping[str, int]:
+        """Label by clip id as this episode sees it: the clip's own, or in a control the one that was dealt to it."""
+        if episode.dealt_positives is None:
+            return self.label_of
+        positives = set(episode.dealt_positives)
+        return {clip: int(clip in positives) for clip in self.label_of}
 
     @cached_property
     def digest(self) -> str:
@@ -95,7 +100,8 @@ class TaskData:
 
         Another `train_seed` gives the same clips and another seed: the same training with other luck.
         """
-        labels = np.array([self.label_of[clip] for clip in episode.support], dtype=np.int64)
+        label_of = self.label_in(episode)
+        labels = np.array([label_of[clip] for clip in episode.support], dtype=np.int64)
         refs = tuple(self._ref_by_id[clip] for clip in episode.support)
         luck = (train_seed,) if train_seed else ()  # the first keeps the seed that it had when it was the only one
         return Support(refs, sampling, self.stores, labels, seed_of(self.seed, episode.digest, *luck))
@@ -152,40 +158,3 @@ def pool_digest(clips: pd.DataFrame) -> str:
         clips[["clip_id", "subject_id", "label"]].astype({"label": float}).to_csv(index=False, lineterminator="\n")
     )
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def permuted(clips: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The same clips, each patient's labels dealt anew among that patient's clips, by their names and the seed.
-
-    Within patients, because clips of one patient are alike whatever their label: same room, same camera, same body. A
-    permutation over all clips would cut that bond too, and would ask whether labels and clips are related at all. This
-    one keeps all that goes with the patient, shares of each class included, and cuts the bond between a label and
-    the moment of its clip alone: what a forecaster must live on (exchangeability blocks: Winkler et al., NeuroImage
-    2015). A method that still finds the labels has found a leak in the harness, or tells patients apart whose shares of
-    positives differ.
-
-    Args:
-        clips: clip_id, subject_id, label; the order of rows is kept and plays no part.
-        seed: of the run.
-
-    Raises:
-        BadInput: no patient has clips of both classes, so that there is nothing to permute.
-    """
-    movable = sorted(set(clips["subject_id"]) - set(one_class(clips)))
-    if not movable:
-        raise BadInput(
-            f"--permute-labels: none of the {clips['subject_id'].nunique()} patients has clips of both classes, and "
-            "labels are only permuted within a patient; leave it out, or take a task or data in which some have both"
-        )
-    label_of = dict(zip(clips["clip_id"], clips["label"], strict=True))
-    for subject in movable:
-        own = clips[clips["subject_id"] == subject].sort_values("clip_id")
-        dealt = sorted(own["clip_id"], key=lambda clip: seed_of(seed, "permuted label", clip))
-        label_of |= dict(zip(dealt, own["label"], strict=True))
-    return clips.assign(label=clips["clip_id"].map(label_of))
-
-
-def one_class(clips: pd.DataFrame) -> tuple[str, ...]:
-    """Patients whose clips are all of one class: a permutation within patients leaves them as they are."""
-    classes = clips.groupby("subject_id")["label"].nunique()
-    return tuple(sorted(classes.index[classes < 2]))

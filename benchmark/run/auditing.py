@@ -14,7 +14,7 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -135,8 +135,7 @@ def audit(request: AuditRequest, cache: Path, progress: Progress) -> Audit:
 
 
 def cheap_findings(data: TaskData) -> list[Finding]:
-    """Those from tables alone: on the hard ones `run` refuses, the soft ones it tells. Permuted labels are put back."""
-    data = replace(data, permute_labels=False)
+    """Those from tables alone: on the hard ones `run` refuses, the soft ones it tells."""
     return ordered([*split_findings(data.manifest.recordings, data.split), *_timing(data, data.pool)])
 
 
@@ -155,11 +154,7 @@ def run_findings(folder: RunFolder, data: TaskData, unchecked: list[str]) -> lis
         )
     episodes = [Episode(e.protocol, e.shots, e.index, e.support, e.query) for e in folder.saved_episodes()]
     found = episode_findings(episodes, dict(zip(clips["clip_id"], clips["subject_id"], strict=True)), card.protocol)
-    if card.permuted_labels:
-        unchecked.append("labels against onsets: the run permuted its labels")
-    else:
-        found += _timing(data, clips)
-    found += _pretrained_patients(records)
+    found += [*_timing(data, clips), *_pretrained_patients(records)]
     probes = [record for record in records if record.unit.baseline in PROBES and record.predictions]
     missing = sorted(set(PROBES) - {record.unit.baseline for record in probes})
     if missing:

@@ -134,7 +134,7 @@ class RunFolder:
         """Add episodes to those that are saved."""
         drawn = [SavedEpisode(**asdict(episode), digest=episode.digest) for episode in episodes]
         saved = {(e.shots, e.index): e for e in [*self.saved_episodes(), *drawn]}
-        rows = [json.dumps(saved[key].model_dump(), sort_keys=True) for key in sorted(saved)]
+        rows = [json.dumps(saved[key].model_dump(exclude_none=True), sort_keys=True) for key in sorted(saved)]
         write_atomically(self.path / "episodes.json", "[\n" + ",\n".join(rows) + "\n]\n")
 
     def episode_queries(self) -> dict[tuple[int, int], tuple[str, ...]]:

@@ -6,13 +6,13 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.audit.findings import as_sentence, hard
 from benchmark.baseline import Init, Size
-from benchmark.data.dataset import Split, TaskData, one_class, open_stores
+from benchmark.data.dataset import Split, TaskData, open_stores
 from benchmark.data.demo_cache import ensure_demo
 from benchmark.data.manifest import Manifest, check_videos, read_manifest
 from benchmark.progress import Progress
@@ -23,7 +23,7 @@ from benchmark.run.records import RunFolder
 from benchmark.run.stage1 import read_given
 from benchmark.run.units import DataCard, RunCard, WorkUnit
 from benchmark.weights.catalogue import WEIGHTS_VARIABLE, any_at_hand, weights_folder
-from protocols.episodes import Episode, draw_episodes
+from protocols.episodes import Episode, draw_episodes, one_class, permuted
 from protocols.spec import load_protocol
 from tasks.errors import BadInput
 from tasks.spec import load_task
@@ -93,11 +93,11 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
     data = TaskData(manifest, task, protocol, request.seed, stores, cache, request.split, request.allow_pretrained)
     _refuse_one_sided(data)
     doubts = _audited(data)
-    if request.permute_labels:
-        data = replace(data, permute_labels=True)
     if given:
         data.refuse_pretrained(given.card.declaration)
     episodes = [e for n in sorted(set(request.shots)) for e in draw_episodes(data.pool, protocol, n, request.seed)]
+    if request.permute_labels:
+        episodes = [permuted(episode, data.pool, request.seed) for episode in episodes]
     check_videos(manifest, data.pool["recording_id"], cache / "sha256.json", progress)
     name = "demo" if request.data is None else manifest.root.resolve().name
     about = _data_card(name, manifest, data)
@@ -116,7 +116,7 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
         episodes=episodes,
         pairs=plan_units(methods, episodes, card, request.train_seeds),
         folder=RunFolder(request.out or _default_out(card)),
-        notices=(*notices, *_unused_recordings(data), *doubts, *_kept_labels(data)),
+        notices=(*notices, *_unused_recordings(data), *doubts, *(_kept_labels(data) if request.permute_labels else ())),
     )
 
 
@@ -262,12 +262,10 @@ def _audited(data: TaskData) -> list[str]:
 
 
 def _kept_labels(data: TaskData) -> list[str]:
-    """With permuted labels: what the run is, and how many patients' labels could not move."""
-    if not data.permute_labels:
-        return []
+    """What a control is, and how many patients' labels could not move."""
     still, patients = len(one_class(data.pool)), data.pool["subject_id"].nunique()
     kept = f"; {still} of {patients} patients have clips of one class and keep theirs" if still else ""
-    return [f"Labels are permuted within each patient: a control, no number of this run is a result{kept}"]
+    return [f"Labels are dealt anew within each patient in every episode: a control, no result{kept}"]
 
 
 def _data_card(name: str, manifest: Manifest, data: TaskData) -> DataCard:

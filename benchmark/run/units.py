@@ -49,7 +49,7 @@ class RunCard(Frozen):
     seed: int
     data: DataCard
     split: Split = "evaluate"
-    permuted_labels: bool = Field(default=False, description="True for a control: no number is a result")
+    permuted_labels: bool = Field(default=False, description="True for a control: dealt anew in every episode")
 
     @property
     def digest(self) -> str:
@@ -103,6 +103,7 @@ class SavedEpisode(Frozen):
     index: int
     support: tuple[str, ...]
     query: tuple[str, ...]
+    dealt_positives: tuple[str, ...] | None = None
     digest: str
 
 
