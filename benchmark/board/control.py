@@ -15,9 +15,10 @@ from benchmark.score.control import CONTROL_METRICS, ControlFigure, ControlScore
 from tasks.errors import BadInput
 
 READING = (
-    "Each episode deals every patient's labels anew and is scored alone; brackets: 95% of the mean over episodes, "
-    "which are independent draws. Without a leak the mean is 0.5, and one interval in twenty misses it by luck: p, of "
-    "a mean of 0.5, is two-sided and Holm over the methods. No figure here is a result."
+    "Each episode deals every patient's labels anew and is scored alone, so that episodes are independent draws. "
+    "Without a leak the mean over them is 0.5; brackets: 95% over all methods of this table together (Bonferroni), so "
+    "that one table in twenty has a NO by luck. p: of a mean of 0.5, two-sided, Holm over the methods. No figure here "
+    "is a result."
 )
 
 

@@ -5,7 +5,10 @@ cannot be scored over episodes: each episode is scored alone. Without a leak the
 support, a fair draw, so every episode's ROC-AUC and balanced accuracy have a mean of exactly 0.5; and as each is dealt
 for itself, they are independent. Hence Student's t interval over episodes, and the mean misses 0.5 only by luck, or
 because something other than the seizure leads from the labels of the support to those of the query: a leak.
-PR-AUC and Brier have no such value that all methods share, and are left out.
+
+A control asks of all its methods at once whether any leaks, so its intervals hold together: with m methods each has
+level 1 - 0.05 / m (Bonferroni), and without a leak all of them hold 0.5 in 95 of 100 controls. PR-AUC and Brier have no
+such value that all methods share, and are left out.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ class ControlFigure(Result):
     """A metric's mean over episodes, each with labels of its own."""
 
     mean: float | None = Field(description="Null without an episode whose query held both classes.")
-    low: float | None = Field(description="95% interval of the mean, Student's t over episodes; null with one.")
+    low: float | None = Field(
+        description="Of the mean, Student's t over episodes, 95% over all methods; null with one."
+    )
     high: float | None
     p: float | None = Field(description="Two-sided, of a mean of 0.5; null with one.")
     p_holm: float | None = Field(description="The same, Holm over the methods of the run.")
@@ -71,7 +76,9 @@ def score_control(
     """
     table, _ = prediction_table(predictions, clips, planned)
     called = {place: frozenset(clips) for place, clips in positives.items()}
-    found = [_score_method(str(name), rows, called) for name, rows in table.groupby("method", sort=True)]
+    methods = list(table.groupby("method", sort=True))
+    level = 1 - (1 - LEVEL) / len(methods)
+    found = [_score_method(str(name), rows, called, level) for name, rows in methods]
     adjusted = {metric: holm([one.metrics[metric].p for one in found]) for metric in CONTROL_METRICS}
     return tuple(
         one.model_copy(
@@ -86,7 +93,9 @@ def score_control(
     )
 
 
-def _score_method(name: str, rows: pd.DataFrame, positives: Mapping[tuple[int, int], frozenset[str]]) -> ControlScores:
+def _score_method(
+    name: str, rows: pd.DataFrame, positives: Mapping[tuple[int, int], frozenset[str]], level: float
+) -> ControlScores:
     values: dict[ControlMetric, list[float]] = {metric: [] for metric in CONTROL_METRICS}
     for place, unit in rows.groupby(["shots", "episode"]):
         if unit["score"].isna().any():
@@ -103,12 +112,12 @@ def _score_method(name: str, rows: pd.DataFrame, positives: Mapping[tuple[int, i
         method=name,
         shots=tuple(int(shots) for shots in np.unique(rows["shots"])),
         missing_predictions=int(rows["score"].isna().sum()),
-        metrics={metric: mean_of_episodes(np.array(values[metric])) for metric in CONTROL_METRICS},
+        metrics={metric: mean_of_episodes(np.array(values[metric]), level) for metric in CONTROL_METRICS},
     )
 
 
-def mean_of_episodes(values: FloatArray) -> ControlFigure:
-    """Mean, Student's t interval and p of a mean of 0.5, of independent episodes' figures (N,).
+def mean_of_episodes(values: FloatArray, level: float = LEVEL) -> ControlFigure:
+    """Mean, Student's t interval at a level, and p of a mean of 0.5, of independent episodes' figures (N,).
 
     Where all figures are equal t says nothing. Equal to 0.5, as of a constant score, the mean is known to be 0.5; equal
     to anything else, the interval is withheld and p is the sign test's: two in 2^N.
@@ -123,6 +132,6 @@ def mean_of_episodes(values: FloatArray) -> ControlFigure:
         ends = NOTHING_LEARNT if null else None
         p = 1.0 if null else 2.0 ** (1 - count)
         return ControlFigure(mean=mean, low=ends, high=ends, p=p, p_holm=None, episodes=count)
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    reach = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
     p = float(2 * stats.t.sf(abs(mean - NOTHING_LEARNT) / error, count - 1))
     return ControlFigure(mean=mean, low=mean - reach, high=mean + reach, p=p, p_holm=None, episodes=count)

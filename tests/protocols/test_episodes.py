@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.episodes import assert_disjoint, draw_episodes, thin_negatives
+from protocols.episodes import Episode, assert_disjoint, draw_episodes, one_class, permuted, thin_negatives
 from protocols.spec import load_protocol
 from tasks.errors import BadInput
 
@@ -139,3 +139,66 @@ def test_digest_covers_the_whole_episode():
 def test_donors_are_refused_with_clip_disjointness():
     with pytest.raises(BadInput, match="donors"):
         load_protocol("paper", donors=2)
+
+
+# Controls
+
+
+def labelled(**patients):
+    """labelled(a="001"): patient a with clips a-0, a-1, a-2, the last one positive."""
+    rows = [(f"{who}-{n}", who, float(label)) for who, labels in patients.items() for n, label in enumerate(labels)]
+    return pd.DataFrame(rows, columns=["clip_id", "subject_id", "label"])
+
+
+def dealt(table, index, seed=0):
+    """The labels that a control's episode of this index deals, in the order of the table."""
+    everything = Episode("p", 1, index, (), tuple(table["clip_id"]))
+    positives = permuted(everything, table, seed).dealt_positives
+    return "".join(str(int(clip in positives)) for clip in table["clip_id"])
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.text("01", min_size=1, max_size=6), min_size=1), st.integers(0, 99))
+def test_dealing_keeps_each_patients_labels_and_asks_nothing_but_names_and_seed(patients, seed):
+    table = labelled(x="01", **patients)
+    before, after = "".join(str(int(label)) for label in table["label"]), dealt(table, 0, seed)
+    for who in table["subject_id"].unique():
+        own = table.index[table["subject_id"] == who]
+        assert sorted(after[i] for i in own) == sorted(before[i] for i in own)
+    assert dealt(table[::-1], 0, seed)[::-1] == after
+
+
+def test_every_episode_deals_otherwise_and_each_clip_is_positive_half_of_the_time():
+    table = labelled(a="00001111", b="00001111")
+    deals = [dealt(table, index) for index in range(20)]
+    assert len(set(deals)) == 20
+    assert all(labels[:8] != labels[8:] for labels in deals)
+    # Of 20 fair draws fewer than 3 or more than 17 are one in 2,500.
+    assert all(3 <= sum(map(int, clip)) <= 17 for clip in zip(*deals, strict=True))
+    assert dealt(table, 0, seed=1) != deals[0]
+
+
+@pytest.mark.parametrize("spec", [PATIENT, PAPER], ids=["patient", "clip"])
+def test_an_episode_of_a_control_keeps_its_shape_and_its_donors(spec):
+    table = twelve()
+    patient = by_clip(table, "subject_id")
+    for shots in (1, 3):
+        for episode in draw_episodes(table, spec, shots, seed=0):
+            control = permuted(episode, table, 0)
+            assert control.digest != episode.digest
+            assert len(control.query) == len(episode.query)
+            assert not set(control.support) & set(control.query)
+            assert sum(clip in control.dealt_positives for clip in control.support) == shots
+            assert Counter(map(patient.get, control.support)) == Counter(map(patient.get, episode.support))
+
+
+def test_patients_with_one_class_keep_their_labels_and_none_with_two_is_refused():
+    table = labelled(a="01", b="111", c="0")
+    assert one_class(table) == ("b", "c")
+    assert {dealt(table, index)[2:] for index in range(9)} == {"1110"}
+    with pytest.raises(BadInput, match=r"--permute-labels: none of the 2 patients has clips of both classes"):
+        dealt(labelled(b="111", c="0"), 0)
+
+
+def test_a_result_has_the_digest_that_it_had_before_there_were_controls():
+    episode = Episode("p", 1, 0, ("a",), ("b",))
+    assert episode.digest == "fb8fb1115cb9f538f99c2e48587a08be98542d62a68428aa52698ad571224e63"

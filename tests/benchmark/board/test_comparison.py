@@ -201,7 +201,6 @@ def test_only_the_shots_that_all_methods_have_are_compared(tmp_path, run):
     [
         ({"seed": 1}, "its seed is 1, this one's 0"),
         ({"data_manifest": "q"}, "its data.manifest is q, this one's m"),
-        ({"permuted_labels": True}, "its permuted_labels is True, this one's False"),
         ({"split": "develop"}, "its split is develop, this one's evaluate"),
     ],
 )
@@ -315,14 +314,17 @@ def test_outputs_of_no_known_kind_are_refused(tmp_path):
         check_outputs(None, tmp_path / "plot.pdf")
 
 
+def test_a_control_is_not_compared(tmp_path):
+    refused([write_run(tmp_path / "run", permuted_labels=True)], "a control with permuted labels, which has no result")
+
+
 def test_what_keeps_it_from_being_a_result_is_said_in_text_and_picture(tmp_path):
-    run = write_run(tmp_path / "run", data_rendered=True, permuted_labels=True)
+    run = write_run(tmp_path / "run", data_rendered=True)
     found = compare(read_meeting([run]), "roc_auc")
-    assert "Labels permuted: a control" in as_text(found)
     assert "Rendered demo data" in as_text(found)
     figure = Figure(layout="constrained")
     lay_out(figure, picture_of(found))
-    assert figure.axes[0].get_title(loc="right") == "RENDERED data, labels permuted: no result"
+    assert figure.axes[0].get_title(loc="right") == "RENDERED data: no result"
 
 
 def test_the_picture_places_methods_by_figure_and_joins_those_not_told_apart(report):

@@ -8,11 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchmark.data.clips import Alteration
-from benchmark.data.dataset import TaskData, one_class, open_stores, permuted, seed_of
+from benchmark.data.dataset import TaskData, open_stores, seed_of
 from benchmark.data.frames import Sampling
 from benchmark.data.manifest import read_manifest
 from benchmark.progress import Progress
@@ -230,48 +228,3 @@ def test_the_first_training_has_the_seed_of_the_only_one_and_each_other_its_own(
     seeds = [data.support(episode, None, k).seed for episode in (first, second) for k in range(5)]
     assert len(set(seeds)) == 10
     assert data.support(first, None, 3).ids == first.support
-
-
-def table(**patients):
-    """Clips by patient: a string of labels each."""
-    rows = [(f"{who}-{n}", who, float(label)) for who, labels in patients.items() for n, label in enumerate(labels)]
-    return pd.DataFrame(rows, columns=["clip_id", "subject_id", "label"])
-
-
-@given(st.dictionaries(st.sampled_from("abcd"), st.text("01", min_size=1, max_size=6), min_size=1), st.integers(0, 99))
-def test_permuting_keeps_each_patients_labels_and_asks_nothing_but_names_and_seed(patients, seed):
-    clips = table(x="01", **patients)
-    dealt = permuted(clips, seed)
-    assert dealt.drop(columns="label").equals(clips.drop(columns="label"))
-    for who, own in clips.groupby("subject_id"):
-        assert sorted(dealt.loc[own.index, "label"]) == sorted(own["label"]), who
-    backwards = permuted(clips[::-1], seed).sort_index()
-    assert backwards.equals(dealt)
-
-
-def test_permuting_moves_labels_and_every_seed_moves_them_otherwise():
-    clips = table(a="00001111", b="00001111")
-    dealt = [tuple(permuted(clips, seed)["label"]) for seed in range(20)]
-    assert len(set(dealt)) == 20
-    assert tuple(clips["label"]) not in dealt
-    assert all(labels[:8] != labels[8:] for labels in dealt)
-    # Each clip is a positive about half of the time: in 20 draws fewer than 3 or more than 17 are one in 2,500.
-    assert all(3 <= sum(clip) <= 17 for clip in zip(*dealt, strict=True))
-
-
-def test_patients_with_one_class_keep_their_labels_and_none_with_two_is_refused():
-    clips = table(a="01", b="111", c="0")
-    assert one_class(clips) == ("b", "c")
-    assert permuted(clips, 0)["label"].tolist()[2:] == [1, 1, 1, 0]
-    with pytest.raises(BadInput, match=r"--permute-labels: none of the 2 patients has clips of both classes"):
-        permuted(table(b="111", c="0"), 0)
-
-
-def test_support_query_and_digest_all_follow_the_permuted_labels(data):
-    control = replace(data, permute_labels=True)
-    assert control.pool["clip_id"].tolist() == data.pool["clip_id"].tolist()
-    assert control.digest != data.digest
-    assert control.label_of != data.label_of
-    episode = draw_episodes(control.pool, control.protocol, 2, 0)[0]
-    assert control.support(episode, None).labels.tolist() == [control.label_of[clip] for clip in episode.support]
-    assert sorted(control.support(episode, None).labels) == [0, 0, 1, 1]

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from benchmark.baseline import BaselineSettings, Scale
+from benchmark.board.control import control_of, read_control
 from benchmark.board.rows import board_rows, score_folder
-from benchmark.board.table import render
 from benchmark.data.manifest import read_manifest, write_manifest
 from benchmark.progress import Progress
 from benchmark.run.execute import Machine
@@ -54,31 +54,47 @@ def clips_of(session):
 # Permuted labels
 
 
-def test_a_permuted_run_keeps_clips_and_counts_and_writes_the_labels_that_it_used(ask, run):
+def test_a_control_keeps_the_clips_and_saves_the_labels_that_each_episode_dealt(ask, run):
     plain, control = ask(out="plain"), ask(out="control", permute_labels=True)
     run(plain)
     run(control)
-    before, after = clips_of(plain), clips_of(control)
-    assert before["subject_id"].equals(after["subject_id"])
-    assert not before["label"].equals(after["label"])
-    assert before.groupby("subject_id")["label"].sum().equals(after.groupby("subject_id")["label"].sum())
-    assert after["label"].to_dict() == control.data.label_of
+    assert clips_of(plain).equals(clips_of(control))
+    saved = json.loads((control.folder.path / "episodes.json").read_text())
+    assert [tuple(one["dealt_positives"]) for one in saved] == [one.dealt_positives for one in control.episodes]
+    assert len({one.dealt_positives for one in control.episodes}) == len(control.episodes)
+    assert "dealt_positives" not in (plain.folder.path / "episodes.json").read_text()
+
+
+def test_support_and_query_of_a_control_follow_the_dealt_labels(ask):
+    control = ask(permute_labels=True)
     for episode in control.episodes:
-        assert sum(control.data.label_of[clip] for clip in episode.support) == episode.shots
+        dealt = control.data.label_in(episode)
+        labels = control.data.support(episode, None).labels
+        assert labels.tolist() == [dealt[clip] for clip in episode.support]
+        assert labels.sum() == episode.shots
+        assert dealt != control.data.label_of
+        assert not {clip.split("@")[0] for clip in episode.support} & {clip.split("@")[0] for clip in episode.query}
 
 
-def test_a_permuted_run_says_so_wherever_it_is_shown(ask, run):
+def test_a_control_says_so_wherever_it_is_shown(ask, run):
     control = ask(permute_labels=True)
     run(control)
-    rows = board_rows([control.folder.path])
-    assert [row.data for row in rows] == ["small (labels permuted)"]
-    for form in ("markdown", "csv", "json"):
-        assert "small (labels permuted)" in render(rows, None, form)
+    path = control.folder.path
+    with pytest.raises(BadInput, match="a control with permuted labels, which has no result"):
+        board_rows([path])
+    with pytest.raises(BadInput, match="cannot be scored beside other runs"):
+        control_of([path, path], None)
+    with pytest.raises(BadInput, match="cannot be scored with --plots"):
+        control_of([path], path)
+    shown = control_of([path], None)
+    assert shown.text.startswith("### Control, labels permuted: ")
+    assert "No figure here is a result" in shown.text
+    assert json.loads(shown.to_json)["run"]["permuted_labels"] is True
     assert "small, labels permuted: 16 positive and 16 negative clips" in plan_text(control, "only-missing", False)
     assert json.loads(plan_text(control, "only-missing", True))["run"]["permuted_labels"] is True
     assert "-permuted-labels-" in ask(out=None, permute_labels=True).folder.path.name
     assert "permuted" not in ask(out=None).folder.path.name
-    assert [text for text in control.notices if "control, no number of this run is a result" in text]
+    assert [text for text in control.notices if "a control, no result" in text]
     assert not [text for text in ask().notices if "permuted" in text]
 
 
@@ -99,9 +115,23 @@ def test_other_models_settings_and_orders_of_rows_meet_the_same_permutation(ask,
     shutil.copytree(data_set, tmp_path / "small")
     write_manifest(tmp_path / "small", *tables)
     other = ask(("linear_probe",), permute_labels=True, data=tmp_path / "small", changes=("pool=first",))
-    assert other.data.label_of == control.data.label_of
     assert other.episodes == control.episodes
-    assert ask(permute_labels=True, seed=1).data.label_of != control.data.label_of
+    assert ask(permute_labels=True, seed=1).episodes[0].dealt_positives != control.episodes[0].dealt_positives
+
+
+def test_a_control_of_an_earlier_version_is_named(ask, run):
+    control = ask(permute_labels=True)
+    run(control)
+    path = control.folder.path
+    plain = [replace(episode, dealt_positives=None) for episode in control.episodes]
+    for file in (path / "units").iterdir():
+        file.unlink()
+    (path / "episodes.json").unlink()
+    control.folder.save_episodes(plain)
+    old = replace(control, episodes=plain, pairs=plan_units(control.methods, plain, control.card))
+    run(old)
+    with pytest.raises(BadInput, match="does not say which labels its episodes dealt"):
+        read_control(path)
 
 
 def test_patients_whose_labels_cannot_move_are_counted_and_a_set_of_such_patients_is_refused(ask, data_set, tmp_path):
