@@ -11,6 +11,8 @@ from tasks.spec import SpecName, parse_spec, read_yaml, spec_path
 
 SPECS = Path(__file__).parent / "specs"
 
+Split = Literal["evaluate", "develop"]  # develop: patients to choose settings on, never part of a result
+
 
 class ProtocolSpec(BaseModel):
     """What support and query share, and how many episodes a shot has.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.board.rows import read_predictions
 from benchmark.board.table import ABSENT, TITLES, cell, pipe, warnings_if
 from benchmark.run.records import RunFolder
+from benchmark.run.tables import read_predictions
 from benchmark.run.units import RunCard
 from benchmark.score.control import CONTROL_METRICS, ControlFigure, ControlScores, score_control
 from tasks.errors import BadInput

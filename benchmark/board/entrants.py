@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.board.rows import RunTables, read_tables, rows_of
+from benchmark.board.rows import rows_of
 from benchmark.board.table import BoardRow
 from benchmark.run.records import first_difference
+from benchmark.run.tables import RunTables, read_tables
 from benchmark.run.units import RunCard
 from benchmark.score.metrics import FloatArray, Metric, clip_metrics, quick_metrics
 from benchmark.score.predictions import Shot, prediction_table, split_by_shots

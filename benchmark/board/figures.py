@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.board.rows import INIT_NAMES, data_name, read_tables, row_name, stage1_marks
+from benchmark.board.rows import INIT_NAMES, data_name, stage1_marks
 from benchmark.board.style import CHANCE, COLOUR, DOUBT_BOX, SINGLE, pictures
 from benchmark.files import write_atomically
+from benchmark.run.tables import read_tables, row_name
 from benchmark.run.units import Record, RunCard
 from benchmark.score.calibration import CLIPS_A_BIN, Calibration, Estimate, calibration, reliability_bins
 from benchmark.score.metrics import FloatArray

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -24,14 +23,12 @@ from benchmark.data.mixes import Draw, Window, draw, load_mix
 from benchmark.data.stage1 import Declaration, PretrainClips, declaration, decoded_clips, overlap, stage1_windows
 from benchmark.progress import Progress
 from protocols.episodes import Episode, thin_negatives
-from protocols.spec import ProtocolSpec
+from protocols.spec import ProtocolSpec, Split
 from tasks.errors import BadInput
 from tasks.spec import TaskSpec
 from tasks.windows import kept, label_windows
 
 __all__ = ["Clips", "PretrainClips", "Split", "Stores", "Support", "TaskData", "open_stores", "seed_of"]
-
-Split = Literal["evaluate", "develop"]  # develop: patients to choose settings on, never part of a result
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from benchmark.data.dataset import Split
 from benchmark.score.metrics import Metric
 from benchmark.score.uncertainty import Interval
 from benchmark.submission.text import Line, Link, Paragraph, Sha256
-from protocols.spec import ProtocolSpec
+from protocols.spec import ProtocolSpec, Split
 from tasks.spec import TaskSpec
 
 SCHEMA: Literal[1] = 1
