@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.metadata import version
 
 import numpy as np
@@ -22,7 +23,7 @@ class FrozenEncoder:
         self.encoder = encoder.to(device).eval()
         self.weights, self.input, self.device, self.threads = weights, wanted, device, threads
 
-    @property
+    @cached_property
     def embedding_key(self) -> str:
         versions = [version("torch"), version("transformers")]
         where = [self.device.split(":")[0], self.threads]

@@ -18,6 +18,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import Event, Lock
 from typing import Literal
@@ -111,9 +112,7 @@ class FrameStore:
 
     def key(self, request: Request, sampling: Sampling) -> str:
         """The content address of a clip's frames (hex). The path is no part of it: the video's hash is."""
-        times = sample_times(request.start_s, request.end_s, sampling)
-        content = [request.sha256, times.tolist(), asdict(sampling.picture), DECODER]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return _frame_key(request.sha256, request.start_s, request.end_s, sampling)
 
     def open(self, key: str) -> Frames:
         """A clip (V, T, S, S, 3), mapped into memory, read-only. BadInput where it is not (or no longer) there."""
@@ -275,6 +274,13 @@ class FrameStore:
     def _verdict(self, key: str) -> Path:
         """Why a clip cannot be decoded. The key covers file and decoder: another of either is a new question."""
         return self._path(key).with_suffix(".unreadable")
+
+
+@lru_cache(maxsize=1 << 17)  # every episode asks again for the same clips
+def _frame_key(sha256: str, start_s: float, end_s: float, sampling: Sampling) -> str:
+    times = sample_times(start_s, end_s, sampling)
+    content = [sha256, times.tolist(), asdict(sampling.picture), DECODER]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _refuse_other_content(path: Path, sha256: str) -> None:
