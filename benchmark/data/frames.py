@@ -112,7 +112,7 @@ class FrameStore:
 
     def key(self, request: Request, sampling: Sampling) -> str:
         """The content address of a clip's frames (hex). The path is no part of it: the video's hash is."""
-        return _frame_key(request.sha256, request.start_s, request.end_s, sampling)
+        return _frame_key(request.sha256, request.start_s, request.end_s, sampling, DECODER)
 
     def open(self, key: str) -> Frames:
         """A clip (V, T, S, S, 3), mapped into memory, read-only. BadInput where it is not (or no longer) there."""
@@ -277,9 +277,9 @@ class FrameStore:
 
 
 @lru_cache(maxsize=1 << 17)  # every episode asks again for the same clips
-def _frame_key(sha256: str, start_s: float, end_s: float, sampling: Sampling) -> str:
+def _frame_key(sha256: str, start_s: float, end_s: float, sampling: Sampling, decoder: str) -> str:
     times = sample_times(start_s, end_s, sampling)
-    content = [sha256, times.tolist(), asdict(sampling.picture), DECODER]
+    content = [sha256, times.tolist(), asdict(sampling.picture), decoder]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
