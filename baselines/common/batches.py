@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -23,12 +24,16 @@ def to_batch(views: Sequence[View], wanted: Input, device: str) -> torch.Tensor:
     return normalised(torch.from_numpy(np.stack(views)).to(device).permute(0, 1, 4, 2, 3), wanted)
 
 
+def batch_of(views: Sequence[torch.Tensor], wanted: Input) -> torch.Tensor:
+    """The same of views (T, H, W, 3), uint8, that are on the device."""
+    return normalised(torch.stack(list(views)).permute(0, 1, 4, 2, 3), wanted)
+
+
 def augmented_batch(
-    views: Sequence[View], wanted: Input, device: str, generator: torch.Generator, smallest_crop: float, flip: bool
+    views: Sequence[torch.Tensor], wanted: Input, generator: torch.Generator, smallest_crop: float, flip: bool
 ) -> torch.Tensor:
-    """As `to_batch`, each clip cropped and mirrored at random, all its frames alike."""
-    clips = [torch.from_numpy(np.array(view)).to(device).permute(0, 3, 1, 2) for view in views]
-    changed = [augmented(clip, generator, smallest_crop, flip) for clip in clips]
+    """As `batch_of`, each clip (T, H, W, 3) cropped and mirrored at random, all its frames alike."""
+    changed = [augmented(view.permute(0, 3, 1, 2), generator, smallest_crop, flip) for view in views]
     return normalised(torch.stack(changed), wanted)
 
 
@@ -55,7 +60,14 @@ def augmented(clip: torch.Tensor, generator: torch.Generator, smallest_crop: flo
 
 def normalised(frames: torch.Tensor, wanted: Input) -> torch.Tensor:
     """uint8 (N, T, 3, H, W) as float32, normalised, in the network's layout."""
-    mean = torch.tensor(wanted.mean, device=frames.device).view(3, 1, 1)
-    std = torch.tensor(wanted.std, device=frames.device).view(3, 1, 1)
+    mean, std = _constants(wanted.mean, wanted.std, frames.device)
     batch = frames.float().div_(255).sub_(mean).div_(std)
     return batch if wanted.layout == "TCHW" else batch.transpose(1, 2).contiguous()
+
+
+@lru_cache(maxsize=64)  # made in each step, each would make a GPU wait for the host
+def _constants(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.inference_mode(False):  # what was made in inference mode cannot serve a training
+        return tuple(torch.tensor(values, device=device).view(3, 1, 1) for values in (mean, std))  # type: ignore[return-value]

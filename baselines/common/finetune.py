@@ -29,13 +29,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from baselines.common.batches import augmented_batch, to_batch
+from baselines.common.batches import augmented_batch, batch_of
+from baselines.common.resident import Resident
 from baselines.common.weights import digest_of_state
 from benchmark.baseline import BaselineSettings, Context, Init, Input, Scale, Scores
 from benchmark.data.dataset import Clips, Support
 
 RATE: dict[str, float] = {"tiny": 1e-3, "base": 1e-4}
-PREDICT_BATCH = {"tiny": 16, "base": 4}  # clips a forward pass
+PREDICT_BATCH = {"tiny": 16, "base": 4}  # views a forward pass
+PREDICT_BATCH_GPU = {"tiny": 256, "base": 32}  # halved where memory does not allow it
 
 
 class FinetuneSettings(BaselineSettings):
@@ -123,7 +125,7 @@ class FineTuner:
         settings: the recipe.
         scale: size (for the default rate) and initial weights.
         device: `cpu` or a CUDA device.
-        predict_batch: clips a forward pass; default: by size.
+        predict_batch: views a forward pass; default: by size and device.
     """
 
     def __init__(
@@ -136,7 +138,9 @@ class FineTuner:
         predict_batch: int | None = None,
     ) -> None:
         self.wanted, self.settings, self.device = wanted, settings, device
-        self.predict_batch = predict_batch or PREDICT_BATCH[scale.size]
+        usual = PREDICT_BATCH_GPU if device.startswith("cuda") else PREDICT_BATCH
+        self.predict_batch = predict_batch or usual[scale.size]
+        self.resident = Resident(device)
         self.rate = RATE[scale.size] if settings.lr is None else settings.lr
         self.precision = precision_on(settings.precision, device)
         self.skipped_steps = 0
@@ -158,10 +162,9 @@ class FineTuner:
     @torch.inference_mode()
     def predict(self, query: Clips) -> Scores:
         """Sigmoid of the logit, averaged over a clip's views, (N,)."""
-        frames = query.frames()
-        views = [view for clip in frames for view in clip]
-        chances = [torch.sigmoid(self._logits(batch)).cpu().numpy() for batch in self._batches(views)]
-        return np.concatenate(chances).astype(np.float64).reshape(len(frames), -1).mean(axis=1)
+        clips = self.resident(query)
+        chances = self._chances([view for clip in clips for view in clip])
+        return chances.cpu().numpy().astype(np.float64).reshape(len(clips), -1).mean(axis=1)
 
     def card(self) -> dict[str, str]:
         """For the record of a work unit."""
@@ -169,14 +172,14 @@ class FineTuner:
         return {**facts, "skipped_steps": str(self.skipped_steps)} if self.precision == "fp16" else facts
 
     def _fit(self, support: Support, generator: torch.Generator) -> None:
-        settings, frames = self.settings, support.frames()
+        settings, clips = self.settings, self.resident(support)
         self.network.load_state_dict(self.start)
         _draw_head(self.network, generator)
         if self._measure_norms and self._norms:
-            self._measure(frames)
+            self._measure(clips)
         labels = torch.from_numpy(support.labels).float().to(self.device)
         optimiser = _optimiser(settings, self.rate, [p for p in self.network.parameters() if p.requires_grad])
-        steps = max(settings.epochs * -(-len(frames) // settings.batch_size), 1)
+        steps = max(settings.epochs * -(-len(clips) // settings.batch_size), 1)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: rate_share(step / steps, settings.warmup, settings.schedule)
         )
@@ -184,20 +187,18 @@ class FineTuner:
         self.skipped_steps = 0
         self._train_mode()
         for _ in range(settings.epochs):
-            order = torch.randperm(len(frames), generator=generator)
-            views = torch.randint(len(frames[0]), (len(frames),), generator=generator)
-            for chosen in order.split(settings.batch_size):
+            order = torch.randperm(len(clips), generator=generator)
+            views = torch.randint(len(clips[0]), (len(clips),), generator=generator)
+            answers = labels[order.to(self.device)].split(settings.batch_size)
+            for chosen, answer in zip(order.split(settings.batch_size), answers, strict=True):
                 batch = augmented_batch(
-                    [frames[i][views[i]] for i in chosen.tolist()],
+                    [clips[i][views[i]] for i in chosen.tolist()],
                     self.wanted,
-                    self.device,
                     generator,
                     settings.smallest_crop,
                     settings.flip,
                 )
-                loss = nn.functional.binary_cross_entropy_with_logits(
-                    self._logits(batch), labels[chosen.to(self.device)]
-                )
+                loss = nn.functional.binary_cross_entropy_with_logits(self._logits(batch), answer)
                 optimiser.zero_grad(set_to_none=True)
                 scaler.scale(loss).backward()
                 scaler.step(optimiser)
@@ -213,9 +214,20 @@ class FineTuner:
             logits = self.network(batch)
         return logits.float()
 
-    def _batches(self, views: list[Any]) -> Iterator[torch.Tensor]:
-        for first in range(0, len(views), self.predict_batch):
-            yield to_batch(views[first : first + self.predict_batch], self.wanted, self.device)
+    def _chances(self, views: list[torch.Tensor]) -> torch.Tensor:
+        """Sigmoid of the logits, (N,), on the device; batches shrink where they do not fit its memory."""
+        found: list[torch.Tensor] = []
+        done, size = 0, self.predict_batch
+        while done < len(views):
+            try:
+                found.append(torch.sigmoid(self._logits(batch_of(views[done : done + size], self.wanted))))
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size //= 2
+                continue
+            done += size
+        return torch.cat(found)
 
     def _train_mode(self) -> None:
         self.network.train()
@@ -223,7 +235,7 @@ class FineTuner:
             norm.eval()
 
     @torch.no_grad()
-    def _measure(self, frames: list[Any]) -> None:
+    def _measure(self, clips: list[torch.Tensor]) -> None:
         """Mean and variance of every batch norm over the support: averages over pairs of clips, of each its first view.
 
         Pairs, because memory is what runs out at the published size, and a support is always even.
@@ -234,8 +246,8 @@ class FineTuner:
             norm.train()
             norm.reset_running_stats()
             norm.momentum = None  # averages over all batches
-        for first in range(0, len(frames), 2):
-            self.network(to_batch([clip[0] for clip in frames[first : first + 2]], self.wanted, self.device))
+        for first in range(0, len(clips), 2):
+            self.network(batch_of([clip[0] for clip in clips[first : first + 2]], self.wanted))
         for norm, momentum in zip(self._norms, momenta, strict=True):
             norm.eval()
             norm.momentum = momentum

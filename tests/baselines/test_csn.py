@@ -162,7 +162,7 @@ def test_checkpointing_changes_no_gradient(variant):
 class OneClipEach:
     """A support of two clips, labelled 0 and 1."""
 
-    seed, labels = 3, np.array([0, 1])
+    seed, labels, frame_keys = 3, np.array([0, 1]), ("dark", "light")
 
     def frames(self):
         return [np.full((1, 16, 64, 64, 3), shade, dtype=np.uint8) for shade in (40, 200)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.common.batches import augmented, augmented_batch, to_batch
+from baselines.common.batches import augmented, augmented_batch, batch_of, to_batch
 from benchmark.baseline import Input
 from benchmark.data.frames import Sampling
 
@@ -67,4 +67,6 @@ def test_settings_do_not_change_what_later_clips_draw():
 def test_an_augmented_batch_without_augmentation_is_the_plain_batch():
     views = [np.random.default_rng(n).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8) for n in range(3)]
     plain = to_batch(views, Input(SAMPLING), "cpu")
-    assert torch.equal(augmented_batch(views, Input(SAMPLING), "cpu", generator(), 1, flip=False), plain)
+    resident = [torch.from_numpy(view) for view in views]
+    assert torch.equal(batch_of(resident, Input(SAMPLING)), plain)
+    assert torch.equal(augmented_batch(resident, Input(SAMPLING), generator(), 1, flip=False), plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +26,10 @@ class Clip:
     views: list[np.ndarray]
     labels: np.ndarray = field(default_factory=lambda: np.array([0, 1, 0, 1]))
     seed: int = 7
+
+    @property
+    def frame_keys(self) -> list[str]:
+        return [hashlib.sha256(view.tobytes()).hexdigest() for view in self.views]
 
     def frames(self) -> list[np.ndarray]:
         return self.views
@@ -99,6 +104,26 @@ def test_scores_do_not_depend_on_the_query_as_a_whole() -> None:
     query = support(seed=3)
     together = it.predict(query)
     np.testing.assert_allclose(together[:1], it.predict(Clip(query.views[:1])), atol=1e-6)
+
+
+def test_batches_shrink_until_they_fit_and_the_scores_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    it, query = tuner(), support(seed=3)
+    it.fit(support())
+    whole, tried = it.predict(query), []
+    logits = it._logits
+
+    def little_memory(batch: torch.Tensor) -> torch.Tensor:
+        tried.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError
+        return logits(batch)
+
+    monkeypatch.setattr(it, "_logits", little_memory)
+    np.testing.assert_allclose(it.predict(query), whole, atol=1e-6)
+    assert tried == [4, 4, 4, 2, 2]
+    monkeypatch.setattr(it, "_logits", lambda batch: little_memory(torch.cat([batch] * 3)))
+    with pytest.raises(torch.OutOfMemoryError):
+        it.predict(query)
 
 
 @pytest.mark.parametrize("changes", [{}, {"dropout": 0.5}, {"smallest_crop": 0.3, "flip": True}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,10 @@ class Clip:
     views: list[np.ndarray]
     labels: np.ndarray
     seed: int = 7
+
+    @property
+    def frame_keys(self) -> list[str]:
+        return [hashlib.sha256(view.tobytes()).hexdigest() for view in self.views]
 
     def frames(self) -> list[np.ndarray]:
         return self.views
