@@ -13,8 +13,8 @@ from typing import NoReturn
 
 import typer
 
-from benchmark.commands import data, results, weights, work, workshop
-from tasks.errors import BadInput
+from benchmark.commands import data, results, submissions, weights, work, workshop
+from tasks.errors import BadInput, one_line
 
 app = typer.Typer(
     help="Can a camera alone see a seizure coming? A benchmark of video seizure forecasting.",
@@ -26,7 +26,9 @@ app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 COMMANDS: list[Callable[..., None]] = [
     *(work.run, work.pretrain, work.ablate, work.consistency),
-    *(results.score, results.compare, results.audit, results.leaderboard),
+    *(results.score, results.compare, results.audit),
+    *(submissions.submit, submissions.verify),
+    results.leaderboard,
     workshop.doctor,
 ]
 for command in COMMANDS:
@@ -63,9 +65,7 @@ def main() -> None:
 
 
 def _refuse(sentence: str) -> NoReturn:
-    """One line whatever the sentence quotes: names may hold line breaks and terminal codes."""
-    line = "".join(c if c.isprintable() else " " for c in sentence)
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {one_line(sentence)}", file=sys.stderr)
     sys.exit(2)
 
 

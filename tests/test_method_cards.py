@@ -24,7 +24,7 @@ from baselines.videomae.pretrain import Stage1Settings
 from baselines.videomae.step import step_flop
 from benchmark import registry
 from benchmark.baseline import Scale
-from benchmark.board.table import load_paper
+from benchmark.board.published import load_paper
 from benchmark.weights.catalogue import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -234,7 +234,7 @@ def test_the_papers_figures_are_quoted_as_reported_or_said_to_be_absent(name: st
     if name not in REPORTED:
         assert said.startswith("The paper has no such row.")
         return
-    row = next(row for row in load_paper().rows if row.name == REPORTED[name])
+    row = next(row for row in load_paper() if row.name == REPORTED[name])
     figures = f"bacc {row.balanced_accuracy:.4f}, ROC-AUC {row.roc_auc:.4f}, PR-AUC {row.pr_auc:.4f}."
     assert said.startswith(f'Reported on 40 private clips ("{row.name}"): {figures}')
 

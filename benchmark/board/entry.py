@@ -73,6 +73,7 @@ class Entry:
     card: Card | ReportedCard
     environment: Environment | None = None
     plots: Plots | None = None
+    date: str | None = None  # it joined the board, as maintainers wrote down; a submission bears none
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.board.table import BoardRow
 from benchmark.run.tables import RunTables, read_tables, row_name
 from benchmark.run.units import Record, RunCard
 from benchmark.score.summary import MethodScores, RunScores, score_run
-from tasks.errors import BadInput
 
 INIT_NAMES = {"random": "random-init"}
 
@@ -29,17 +27,6 @@ def score_folder(path: Path) -> tuple[RunScores, RunCard, list[Record]]:
 def board_rows(paths: Sequence[Path]) -> list[BoardRow]:
     """One row a method and run. Raises BadInput at the first folder that cannot be scored."""
     return [row for path in paths for row in _rows_of(path)]
-
-
-def found_rows(runs: Path, say: Callable[[str], None]) -> list[BoardRow]:
-    """Rows of every run below `runs`; a folder that cannot be scored is named to `say` and left out."""
-    rows: list[BoardRow] = []
-    for card in sorted(runs.glob("*/run.json")):
-        try:
-            rows += _rows_of(card.parent)
-        except BadInput as error:
-            say(f"left out: {error}")
-    return rows
 
 
 def _rows_of(path: Path) -> list[BoardRow]:

@@ -1,11 +1,11 @@
-"""The leaderboard as text: `render(rows, paper, "markdown" | "csv" | "json") -> str`, the same bytes for the same rows.
+"""Tables of local runs as Markdown: `render(rows) -> str`, the same bytes for the same rows.
 
 Only rows on the same data, task, protocol and shots stand in one table. In it they are sorted by ROC-AUC averaged over
 shots, without rank numbers: the order is no verdict, since intervals of neighbours mostly overlap. Chance stands at
-the bottom wherever its luck put it: it is the floor to be cleared, not a contestant. What the paper reports comes
-last, under its own heading and in its own order, for it was measured on other clips and never re-scored.
+the bottom wherever its luck put it: it is the floor to be cleared, not a contestant.
 
-Names come from submissions, so from strangers: they are escaped for Markdown and kept from being formulas in CSV.
+What makes text inert (`cell`, `csv_text`) and tables (`pipe`) is here for every other table too. Names may come from
+strangers: they are escaped for Markdown and kept from being formulas in CSV.
 """
 
 from __future__ import annotations
@@ -13,24 +13,19 @@ from __future__ import annotations
 import csv
 import html
 import io
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import groupby
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
 from tabulate import tabulate
 
 from benchmark.score.metrics import METRICS, Metric
 from benchmark.score.summary import MethodScores, Scores
 from benchmark.score.uncertainty import CLIPS, PATIENTS, Interval
-from tasks.errors import BadInput
 
 RENDERED = "Rendered demo data: these numbers say nothing about patients."
 RANDOM_INIT = (
@@ -42,8 +37,6 @@ ORDER = (
     "Per episode ± SD is the paper's way; that SD is between episodes and says nothing about other patients. "
     "The order is no verdict: overlapping intervals do not tell methods apart."
 )
-NOTHING = "No scored runs under runs/ yet; `seizure-bench run --model chance` makes one."
-PAPER = Path(__file__).with_name("paper_2603_12887.yaml")
 
 TITLES: dict[Metric, str] = {
     "balanced_accuracy": "bacc at 0.5",
@@ -52,6 +45,10 @@ TITLES: dict[Metric, str] = {
     "brier": "Brier",
 }
 ABSENT = "—"
+MARKDOWN = re.compile(  # cells, links, code, emphasis, headings, lists; addresses that would become links by themselves
+    r"[\\`*|\[\]~$@]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])|:(?=//)|(?<=www)\.|^[#+=-](?=.)", re.IGNORECASE
+)
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 INTERVAL_COLUMNS = ("low", "high", "source", "degenerate", "validated")
 
 
@@ -85,55 +82,9 @@ class BoardRow:
         return {**named, "init": "random-init" if self.random_init else self.init}
 
 
-class _Reported(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ReportedFigures(_Reported):
-    """Figures as printed in a paper, in [0, 1]."""
-
-    balanced_accuracy: float = Field(ge=0, le=1)
-    roc_auc: float = Field(ge=0, le=1)
-    pr_auc: float = Field(ge=0, le=1)
-
-
-class ReportedShot(ReportedFigures):
-    """Figures at one number of support clips per class."""
-
-    shots: int = Field(ge=1)
-
-
-class ReportedRow(ReportedFigures):
-    """One row of a paper's table, averaged over its shots."""
-
-    name: str
-    kind: Literal["method", "ablation"]
-    per_shot: tuple[ReportedShot, ...] = ()
-
-
-class PaperResults(_Reported):
-    """A paper's own table: shown, never ranked with scored rows."""
-
-    label: str = Field(description="Where the figures come from and what they lack.")
-    note: str = Field(description="How far they may be read.")
-    shots: tuple[int, ...] = Field(description="Averages are over these.")
-    rows: tuple[ReportedRow, ...] = Field(description="In the paper's order.")
-
-
-def load_paper(path: Path = PAPER) -> PaperResults:
-    """The figures of arXiv 2603.12887 that ship with the suite."""
-    return PaperResults.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-
-
-def render(rows: Sequence[BoardRow], paper: PaperResults | None, fmt: str) -> str:
-    """The board as text. fmt: "markdown" to read, "csv" and "json" for every figure. BadInput for another fmt.
-
-    No patient is named: a board is for others.
-    """
-    formats = {"markdown": _markdown, "csv": _csv, "json": _json}
-    if fmt not in formats:
-        raise BadInput(f"--format {fmt}: there is no such format; use one of {', '.join(formats)}.")
-    return formats[fmt](_tables(rows), paper)
+def render(rows: Sequence[BoardRow]) -> str:
+    """The tables to read, as Markdown. No patient is named."""
+    return "\n\n".join(_markdown_table(table) for table in _tables(rows)) + "\n"
 
 
 def warnings_of(rows: Sequence[BoardRow]) -> list[str]:
@@ -176,13 +127,6 @@ def position(row: BoardRow) -> tuple[Any, ...]:
     value = row.scores.averaged.metrics["roc_auc"].per_clip.value
     order = (row.baseline == "chance", value is None, -(value or 0.0))
     return (*order, *map(str, row.identity.values()), row.scores.model_dump_json())
-
-
-def _markdown(tables: list[_Table], paper: PaperResults | None) -> str:
-    parts = [_markdown_table(table) for table in tables] or [NOTHING]
-    if paper is not None:
-        parts.append(_markdown_paper(paper))
-    return "\n\n".join(parts) + "\n"
 
 
 def _markdown_table(table: _Table) -> str:
@@ -257,21 +201,14 @@ def footnotes(rows: Sequence[BoardRow]) -> list[str]:
     return notes
 
 
-def _markdown_paper(paper: PaperResults) -> str:
-    def line(name: str, kind: str, shots: str, figures: ReportedFigures) -> list[str]:
-        return [name, kind, shots, *(f"{value:.4f}" for value in _reported(figures).values())]
-
-    body = []
-    for row in paper.rows:
-        body.append(line(cell(row.name), row.kind, "average", row))
-        body += [line(cell(row.name), row.kind, str(shot.shots), shot) for shot in row.per_shot]
-    headers = ["method", "kind", "shots", "bacc", "ROC-AUC", "PR-AUC"]
-    return "\n\n".join([f"### {cell(paper.label)}", cell(paper.note), pipe(headers, body, left=3)])
-
-
 def pipe(headers: list[str], body: list[list[str]], left: int) -> str:
     """A Markdown table whose first `left` columns are text."""
-    align = ["left"] * left + ["right"] * (len(headers) - left)
+    return aligned(headers, body, [place < left for place in range(len(headers))])
+
+
+def aligned(headers: list[str], body: list[list[str]], left: Sequence[bool]) -> str:
+    """A Markdown table; left: which columns are text."""
+    align = ["left" if text else "right" for text in left]
     return tabulate(body, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
@@ -297,22 +234,12 @@ def _intervals(scores: Scores) -> list[Interval]:
     return [interval for interval in found if interval is not None]
 
 
-def _reported(figures: ReportedFigures) -> dict[str, float]:
-    return {name: getattr(figures, name) for name in ("balanced_accuracy", "roc_auc", "pr_auc")}
-
-
 def cell(text: object) -> str:
     """Text of a stranger as one inert Markdown cell: no new cell, line, tag, link, code or hidden character."""
     visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(text))
-    escaped = html.escape(" ".join(visible.split()), quote=False)
-    return re.sub(r"([\\`*|\[\]])", r"\\\1", escaped) or ABSENT
-
-
-def _csv(tables: list[_Table], paper: PaperResults | None) -> str:
-    lines = [line for table in tables for row in table.rows for line in csv_lines(row, table.warnings)]
-    if paper is not None:
-        lines += _csv_reported(paper)
-    return csv_text(lines)
+    plain = " ".join(visible.split())
+    inert = re.sub(MARKDOWN, r"\\\g<0>", plain)
+    return html.escape(inert, quote=False) or ABSENT
 
 
 def csv_text(lines: Sequence[dict[str, object]]) -> str:
@@ -342,42 +269,11 @@ def csv_lines(row: BoardRow, warnings: Sequence[str]) -> Iterable[dict[str, obje
         yield {**line, "warning": " ".join(warnings)}
 
 
-def _csv_reported(paper: PaperResults) -> Iterable[dict[str, object]]:
-    for row in paper.rows:
-        same = {"status": "reported", "method": row.name, "warning": f"{paper.label}. {paper.note}"}
-        yield {**same, "shots": _csv_shots(paper.shots), **_reported(row)}
-        for shot in row.per_shot:
-            yield {**same, "shots": _csv_shots([shot.shots]), **_reported(shot)}
-
-
 def _csv_shots(shots: Sequence[int]) -> str:
     return str(shots[0]) if len(shots) == 1 else "average of " + " ".join(map(str, shots))
 
 
 def _csv_safe(value: object) -> object:
     """Spreadsheets run cells that begin like a formula; a leading apostrophe makes them text."""
-    formula = isinstance(value, str) and len(value) > 1 and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    formula = isinstance(value, str) and len(value) > 1 and value.startswith(FORMULA)
     return f"'{value}" if formula else value
-
-
-def _unnamed(scores: MethodScores) -> dict[str, Any]:
-    return scores.model_dump(mode="json", exclude={"patients": True, "worst_patient": {"patient"}})
-
-
-def _json(tables: list[_Table], paper: PaperResults | None) -> str:
-    board = {
-        "schema_version": 1,
-        "scored": [
-            {
-                "task": table.task,
-                "protocol": table.protocol,
-                "data": table.data,
-                "shots": table.shots,
-                "warnings": table.warnings,
-                "rows": [{**row.identity, "scores": _unnamed(row.scores)} for row in table.rows],
-            }
-            for table in tables
-        ],
-        "reported": None if paper is None else paper.model_dump(mode="json"),
-    }
-    return json.dumps(board, indent=2, allow_nan=False) + "\n"

@@ -41,7 +41,7 @@ def score(
         return print(control.to_json if json else control.text)
     rows = board_rows(runs)
     files = write_plots(runs, plots) if plots else []
-    text = "\n".join([render(rows, None, "markdown"), details(rows), *map(str, files)])
+    text = "\n".join([render(rows), details(rows), *map(str, files)])
     return print(as_json(rows, files) if json else text)
 
 
@@ -112,16 +112,36 @@ def audit(
 
 
 def leaderboard(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders; default: all under runs/.")] = None,
-    format_: Annotated[Literal["markdown", "csv", "json"], typer.Option("--format")] = "markdown",
+    submissions: Annotated[Path, typer.Argument(help="The folder with one folder a submission.")] = Path("submissions"),
+    format_: Annotated[
+        Literal["markdown", "csv", "json", "latex"] | None, typer.Option("--format", help="Default: markdown.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write all formats and the page there instead of printing one.")
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Compare that folder with what --out would write; 1: it is stale."),
+    ] = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Print the tables of runs, and the paper's.
+    """Make the board of all submissions.
 
-    The paper's figures stand apart: reported, never ranked with ours.
+    One table for each task, protocol, data set and onset type. The tables of local runs are `seizure-bench score RUN`.
     """
-    from benchmark.board.rows import board_rows, found_rows
-    from benchmark.board.table import load_paper, render
+    from benchmark.board import publish
+    from benchmark.board.submitted import build_board
+    from benchmark.files import cache_folder
     from benchmark.progress import Progress
 
-    rows = board_rows(runs) if runs else found_rows(Path("runs"), Progress().say)
-    print(render(rows, load_paper(), format_))
+    publish.check_options(submissions, format_, out, check)
+    board = build_board(submissions, cache_folder(), Progress(quiet))
+    if out is not None:
+        print("\n".join(map(str, publish.write_board(board, out))))
+    elif check is None:
+        print(publish.FORMATS[format_ or "markdown"][1](board), end="")
+    elif stale := publish.first_difference(board, check):
+        print(f"{stale}; `seizure-bench leaderboard {submissions} --out {check}` renews it")
+        raise typer.Exit(1)
+    else:
+        print(f"{check} is the board of {submissions}")

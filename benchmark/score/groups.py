@@ -9,18 +9,25 @@ told apart (compact letter display; Piepho, Journal of Computational and Graphic
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from string import ascii_lowercase
 
 import networkx
 
 
-def groups_of(names: Sequence[str], alike: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
-    """Largest sets of names of which all pairs are in `alike`; all in the order of `names`, the best first."""
+def groups_of(names: Sequence[str], alike: Iterable[tuple[str, str]], most: int | None = None) -> list[tuple[str, ...]]:
+    """Largest sets of names of which all pairs are in `alike`; all in the order of `names`, the best first.
+
+    Their number can grow exponentially with the names: of more than `most` none is listed.
+    """
     place = {name: number for number, name in enumerate(names)}
     graph = networkx.Graph()
     graph.add_nodes_from(names)
     graph.add_edges_from(alike)
-    cliques = (sorted(place[name] for name in clique) for clique in networkx.find_cliques(graph))
+    found = list(islice(networkx.find_cliques(graph), None if most is None else most + 1))
+    if most is not None and len(found) > most:
+        return []
+    cliques = (sorted(place[name] for name in clique) for clique in found)
     return [tuple(names[number] for number in clique) for clique in sorted(cliques)]
 
 

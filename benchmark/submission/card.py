@@ -182,7 +182,7 @@ class Results(Frozen):
     """results.json: what the submitter's own scoring said."""
 
     schema_version: Literal[1] = SCHEMA
-    replicates: Annotated[int, Field(ge=1, le=10_000)]
+    replicates: Annotated[int, Field(ge=1, le=100, description="scored one by one when labels are at hand")]
     per_shot: tuple[ClaimedScores, ...] = Field(min_length=1, max_length=100)
     averaged: ClaimedScores
 

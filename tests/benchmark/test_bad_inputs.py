@@ -259,7 +259,14 @@ FOLDERS = {
     "leaderboard of an unknown format": Case(
         "leaderboard --format xml {run}", "'--format': 'xml'", "leaderboard --help"
     ),
-    "leaderboard of no run": Case("leaderboard {data}", "small: not a run folder", "name one that `run` made"),
+    "leaderboard of no folder": Case("leaderboard nowhere", "nowhere: is no folder of submissions", "name one"),
+    "leaderboard of a run": Case("leaderboard {run}", "is neither a submission", "take it away"),
+    "leaderboard in two ways": Case(
+        "leaderboard {run} --out a --check b", "--out and --check exclude each other", "take all formats"
+    ),
+    "leaderboard among submissions": Case(
+        "leaderboard {run} --out {run}/board", "would lie among the submissions", "name another place"
+    ),
 }
 
 IMPORTS = {

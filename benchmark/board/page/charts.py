@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from benchmark.board.entry import Bin, Entry, Figure, Ranked, TrackBoard
 from benchmark.score.groups import letter
+from benchmark.score.metrics import Metric
 
 MOST_ROWS = 40  # of a track in one chart
 MOST_GROUPS = 16
@@ -61,6 +62,12 @@ def by_shot(name: str, figures: Mapping[int, Figure | None], expected: float | N
     parts.append(_text(box.x(0.5), box.bottom + 31, "shots", "middle"))
     told = "; ".join(f"{shots} shots: {_said(figure)}" for shots, figure in figures.items())
     return _svg(190, 142, f"{name} by number of shots, {what}", told, parts)
+
+
+def by_shot_of(entry: Entry, metric: Metric, shots: Sequence[int], expected: float | None) -> Markup:
+    """`by_shot` of an entry's metric; numbers of shots that it lacks keep their place."""
+    figures = {at: entry.per_shot.get(at, {}).get(metric) for at in shots}
+    return by_shot(metric.replace("_", " "), figures, expected, entry.method)
 
 
 def roc(points: Sequence[tuple[float, float]], what: str) -> Markup:
@@ -140,21 +147,21 @@ def groups_of(track: TrackBoard) -> list[tuple[str, list[str]]]:
 def apart(track: TrackBoard) -> Markup:
     """ROC-AUC of a track's rows with intervals; a bar joins rows of which no two are told apart."""
     rows, groups = shown_in_chart(track), _joined_places(track)
-    box = Box(250, 26, 330, 22 * len(rows))
+    box = Box(8, 26, 260, 22 * len(rows))
     parts = [_path("grid", f"M{box.x(tick):.1f} {box.top}V{box.bottom}") for tick in TICKS]
     parts += [_path("e", f"M{box.x(0.5):.1f} {box.top}V{box.bottom}")]
-    parts += [_text(box.x(tick), box.bottom + 16, f"{tick:g}", "middle") for tick in TICKS]
+    parts += [_text(box.x(tick), box.bottom + 16, f"{tick:g}", "middle") for tick in (0, 0.5, 1)]
     for place, ranked in enumerate(rows):
         parts += _row(box, box.top + 22 * place + 11, ranked.entry)
     for at, (name, places) in enumerate(groups):
-        x, heights = 612 + 18 * at, [box.top + 22 * place + 11 for place in places]
+        x, heights = 520 + 18 * at, [box.top + 22 * place + 11 for place in places]
         parts.append(_text(x, 17, name, "middle"))
         parts.append(_path("join", f"M{x} {heights[0]}V{heights[-1]}"))
         parts += [_path("dot", f"M{x} {y}h0") for y in heights]
     parts.append(_text(box.x(0.5), box.bottom + 34, "ROC-AUC", "middle"))
     told = "; ".join(f"{ranked.entry.method}: {_said(_roc_auc(ranked.entry))}" for ranked in rows)
     title = f"ROC-AUC with 95% intervals, best first: {track.title}"
-    return _svg(620 + 18 * len(groups), round(box.bottom) + 42, title, told, parts)
+    return _svg(514 + 18 * len(groups), round(box.bottom) + 42, title, told, parts)
 
 
 def _joined_places(track: TrackBoard) -> list[tuple[str, list[int]]]:
@@ -167,7 +174,7 @@ def _joined_places(track: TrackBoard) -> list[tuple[str, list[int]]]:
 def _row(box: Box, y: float, entry: Entry) -> list[str]:
     figure = _roc_auc(entry)
     name = entry.method if len(entry.method) <= NAME else entry.method[: NAME - 1] + "…"
-    parts = [_text(box.left - 10, y + 4, name, "end", "name")]
+    parts = [_text(box.left + box.width + 16, y + 4, name, "start", "name")]
     if figure is None or figure.value is None:
         return parts
     if figure.low is not None and figure.high is not None:

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from benchmark.board.entry import Board, Entry, Figure, Ranked, TrackBoard
 from benchmark.board.page import charts
 from benchmark.score.metrics import Metric
-from benchmark.submission.card import Card
+from benchmark.submission.card import BOARD_SHOTS, Card, ReportedCard
 
 FOLDER = Path(__file__).parent
 TALL = 40  # rows; a longer table scrolls by itself, under its own heading
@@ -43,8 +43,6 @@ STATUSES = {
 }
 KINDS = {"method": "methods", "trivial": "chance and trivial cues", "ablation": "ablations"}
 VIDEOS = {"rendered": "rendered video", "real": "real video"}
-RENDERED = "Rendered video: says nothing about patients"
-REPORTED = "Reported by a paper, not re-scored here"
 
 Kind = Literal["text", "number", "figure"]
 
@@ -94,6 +92,32 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Banner:
+    """What must be read before a track's figures. `look`: a class of the style sheet."""
+
+    look: str
+    first: str
+    rest: str
+
+
+RENDERED = Banner(
+    "rendered",
+    "Rendered video: says nothing about patients.",
+    "Every frame was drawn by a program: the figures show that the suite works, nothing else.",
+)
+REPORTED = Banner(
+    "reported",
+    "Reported by a paper, not re-scored here.",
+    "Never ranked, and not comparable with any other table.",
+)
+UNSCORED = Banner(
+    "reported",
+    "Reported by their authors, not re-scored here.",
+    "No predictions that could be scored here came with these figures, so none is ranked.",
+)
+
+
+@dataclass(frozen=True)
 class Choice:
     """A box of the filter: rows with this value of `group`."""
 
@@ -108,9 +132,18 @@ def page_files(board: Board) -> dict[str, str]:
     made = {"index.html": _index(board)}
     template = _environment().get_template("submission.j2")
     for track in board.tracks:
+        filled = {column.metric for column in columns_of(track)}
+        titles = {metric: title for metric, title in TITLES.items() if metric in filled}
+        shared = {"home": "../index.html", "track": track, "banners": banners_of(track), "titles": titles}
         for name, rows in _by_submission(track).items():
-            made[f"submissions/{name}.html"] = template.render(home="../index.html", track=track, rows=rows)
+            made[f"submissions/{name}.html"] = template.render(shared, rows=rows)
     return made
+
+
+def banners_of(track: TrackBoard) -> list[Banner]:
+    """What stands over the track and over the page of each of its submissions."""
+    unscored = [UNSCORED] if all(ranked.entry.status == "reported" for ranked in track.rows) else []
+    return [*([RENDERED] if track.rendered else []), *([REPORTED] if track.reported_only else unscored)]
 
 
 def columns_of(track: TrackBoard) -> list[Column]:
@@ -191,12 +224,25 @@ def thousands(value: int) -> str:
 
 def seconds(value: float | None) -> str:
     """Two to four digits; a dash where nobody measured."""
-    return "—" if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    return (
+        "—" if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    )
+
+
+def breakable(text: str) -> Markup:
+    """The text, escaped, which may be broken behind an underscore."""
+    return Markup(str(escape(text)).replace("_", "_<wbr>"))
 
 
 def words(names: list[str]) -> str:
     """`a, b and c`."""
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def averaged_over(track: TrackBoard) -> tuple[int, ...]:
+    """The numbers of shots that its averages stand for."""
+    card = track.rows[0].entry.card if track.rows else None
+    return card.shots if isinstance(card, ReportedCard) else BOARD_SHOTS
 
 
 def _is_card(entry: Entry) -> bool:
@@ -219,11 +265,16 @@ def _environment() -> Environment:
         "base-uri 'none'; form-action 'none'"
     )
     environment.globals |= {"css": Markup(css), "script": Markup(script), "policy": Markup(policy)}
-    environment.globals |= {"STATUSES": STATUSES, "KINDS": KINDS, "VIDEOS": VIDEOS, "TITLES": TITLES, "TALL": TALL}
-    environment.globals |= {"RENDERED": RENDERED, "REPORTED": REPORTED, "charts": charts, "is_card": _is_card}
-    environment.globals |= {"columns_of": columns_of, "video_of": video_of, "reference": reference}
+    environment.globals |= {"STATUSES": STATUSES, "KINDS": KINDS, "VIDEOS": VIDEOS, "TALL": TALL}
+    environment.globals |= {"charts": charts, "is_card": _is_card, "banners_of": banners_of}
+    environment.globals |= {
+        "averaged_over": averaged_over,
+        "columns_of": columns_of,
+        "video_of": video_of,
+        "reference": reference,
+    }
     environment.filters |= {"number": number, "interval": interval, "seconds": seconds, "words": words}
-    environment.filters["thousands"] = thousands
+    environment.filters |= {"thousands": thousands, "breakable": breakable}
     return environment
 
 

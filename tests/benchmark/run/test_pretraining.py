@@ -219,7 +219,7 @@ def test_a_run_on_pretrained_patients_is_refused_unless_asked_for_by_name_and_th
     code, out, _ = call(f"{RUN} {where} --stage1 {trained} --allow-pretrained-patients", capsys)
     assert code == 0
     assert "PRE-TRAINED ON 1 TEST PATIENTS" in out
-    code, out, _ = call(f"leaderboard {tmp_path / 'run'}", capsys)
+    code, out, _ = call(f"score {tmp_path / 'run'}", capsys)
     assert "PRE-TRAINED ON 1 TEST PATIENTS" in out
 
 

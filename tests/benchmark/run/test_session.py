@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmark.baseline import BaselineSettings, Scale
-from benchmark.board.rows import board_rows, found_rows, score_folder
+from benchmark.board.rows import board_rows, score_folder
 from benchmark.data.manifest import read_manifest, write_manifest
 from benchmark.progress import Progress
 from benchmark.run.execute import Machine, execute
@@ -253,18 +253,6 @@ def test_other_code_or_defaults_replace_the_old_units_and_stand_beside_none(ask,
     assert row.versions == 2
     assert run_session(replace(session, pairs=edited), machine, "only-missing", QUIET).done == 3
     assert board_rows([session.folder.path])[0].versions == 1
-
-
-def test_one_unreadable_run_is_named_and_costs_no_other(ask, machine, tmp_path):
-    session = ask(models=("chance",), out="runs/good")
-    run_session(session, machine, "only-missing", QUIET)
-    shutil.copytree(session.folder.path, tmp_path / "runs" / "bad")
-    (tmp_path / "runs" / "bad" / "run.json").write_text("{}")
-    said = []
-    rows = found_rows(tmp_path / "runs", said.append)
-    assert [row.run for row in rows] == ["good"]
-    assert len(said) == 1
-    assert "bad" in said[0]
 
 
 def test_develop_patients_are_asked_about_only_by_name_and_then_every_row_says_so(ask, machine, data_set, tmp_path):

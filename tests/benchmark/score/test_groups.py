@@ -37,3 +37,8 @@ def test_letters_go_on_after_z():
     names = [f"m{number:02d}" for number in range(30)]
     letters = letters_of(names, [*[(name,) for name in names[:28]], ("m27", "m28"), ("m29",)])
     assert (letters["m27"], letters["m29"]) == ("ab-ac", "ad")
+
+
+def test_more_groups_than_asked_for_are_not_listed():
+    assert groups_of(NAMES, [], most=3) == []
+    assert len(groups_of(NAMES, [], most=4)) == 4
