@@ -62,6 +62,13 @@ def run(
     policy: PolicyOption = "only-missing",
     device: DeviceOption = None,
     threads: ThreadsOption = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that share the work; default: this one alone (docs/running.md).")
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(help="As many workers, each with a GPU of its own.")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Workers on this Ray cluster (HOST:PORT or auto), which you must trust.")
+    ] = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -75,9 +82,20 @@ def run(
     from benchmark.board.table import render
     from benchmark.files import cache_folder
     from benchmark.progress import Progress
-    from benchmark.run.session import Request, machine_of, open_session, plan_text, run_session, summary
+    from benchmark.run.session import (
+        Crew,
+        Request,
+        crew_words,
+        machine_of,
+        open_session,
+        plan_text,
+        refuse_crew,
+        run_session,
+        summary,
+    )
 
-    progress, cache = Progress(quiet), cache_folder()
+    progress, cache, crew = Progress(quiet), cache_folder(), Crew(workers, gpus, ray_address)
+    refuse_crew(crew, device)
     request = Request(
         models=names_of(model, "--model"),
         shots=numbers_of(shots, "--shots"),
@@ -103,14 +121,18 @@ def run(
     for notice in session.notices:
         progress.say(notice)
     if dry_run:
-        return print(plan_text(session, policy, json))
-    outcome = run_session(session, machine_of(session, cache, device, threads), policy, progress)
+        machine = machine_of(session, cache, None, threads, crew, look=False)
+        return print(plan_text(session, policy, json, machine))
+    machine = machine_of(session, cache, device, threads, crew)
+    if not machine.alone:
+        progress.say(f"{crew_words(machine)[:1].upper()}{crew_words(machine)[1:]}")
+    outcome = run_session(session, machine, policy, progress)
     path = session.folder.path
     if json:
         print(summary(session, outcome))
     else:
         if session.folder.any_done():
-            print(f"{read_control(path).text}\n" if permute_labels else render(board_rows([path]), None, "markdown"))
+            print(f"{read_control(path).text}\n" if permute_labels else render(board_rows([path])))
         print(outcome.in_words(path))
     if outcome.failed:
         raise typer.Exit(1)

@@ -117,10 +117,10 @@ class FrameStore:
     def open(self, key: str) -> Frames:
         """A clip (V, T, S, S, 3), mapped into memory, read-only. BadInput where it is not (or no longer) there."""
         try:
-            frames: Frames = np.load(self._path(key), mmap_mode="r", allow_pickle=False)
+            frames: Frames = np.load(self.path(key), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise BadInput(
-                f"{self._path(key)}: these frames are missing or damaged; run the same command again to decode them"
+                f"{self.path(key)}: these frames are missing or damaged; run the same command again to decode them"
             ) from error
         return frames
 
@@ -220,7 +220,7 @@ class FrameStore:
                 left[clip] -= 1
                 if left[clip] == 0:
                     frames = open_clips.pop(clip).reshape(views, count, *frame.shape)
-                    with replacing(self._path(clips[clip][0])) as temporary, temporary.open("wb") as file:
+                    with replacing(self.path(clips[clip][0])) as temporary, temporary.open("wb") as file:
                         np.save(file, frames, allow_pickle=False)
                     finished()
 
@@ -259,7 +259,7 @@ class FrameStore:
 
     def _is_whole(self, key: str, request: Request, sampling: Sampling) -> bool:
         """Whether the clip is there in the shape that it must have; what is cut or was replaced is not trusted."""
-        if not self._path(key).is_file():
+        if not self.path(key).is_file():
             return False
         shape = (*sample_times(request.start_s, request.end_s, sampling).shape, sampling.size, sampling.size, 3)
         try:
@@ -268,12 +268,13 @@ class FrameStore:
             return False
         return frames.shape == shape and frames.dtype == np.uint8
 
-    def _path(self, key: str) -> Path:
+    def path(self, key: str) -> Path:
+        """The file of a key, whether it is there or not."""
         return self.root / key[:2] / f"{key}.npy"
 
     def _verdict(self, key: str) -> Path:
         """Why a clip cannot be decoded. The key covers file and decoder: another of either is a new question."""
-        return self._path(key).with_suffix(".unreadable")
+        return self.path(key).with_suffix(".unreadable")
 
 
 @lru_cache(maxsize=1 << 17)  # every episode asks again for the same clips

@@ -1,6 +1,8 @@
 """Run work units in this process, one after the other: a record each, whatever happens to the others.
 
 for each method:  decode what it wants (once, ever) -> setup -> for each unit: fit, predict, write the record
+
+`benchmark.run.cluster` does the same over many processes; what both share is here: `set_up`, `run_unit`, `keep`.
 """
 
 from __future__ import annotations
@@ -9,17 +11,19 @@ import os
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmark.baseline import Baseline, Context, Described, Pretrains, Scores
 from benchmark.data.dataset import Clips, PretrainClips, TaskData
 from benchmark.data.frames import Sampling
+from benchmark.data.manifest import Manifest
 from benchmark.data.stage1 import Declaration
 from benchmark.progress import Progress
 from benchmark.run.plan import Method
@@ -33,11 +37,23 @@ from tasks.errors import BadInput
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how the work is done: none of it changes a prediction beyond the stated tolerance."""
+    """Where and how the work is done: none of it changes a prediction beyond the stated tolerance.
+
+    `threads` are those of one work unit. `workers` is how many processes share the work, each with a GPU of its own
+    where `gpu_each`; `ray_address` is the cluster that they run on (None: this machine).
+    """
 
     device: str | None
     threads: int
     cache: Path
+    workers: int = 1
+    gpu_each: bool = False
+    ray_address: str | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process does all the work."""
+        return self.workers == 1 and self.ray_address is None
 
 
 @dataclass
@@ -65,6 +81,11 @@ class Outcome:
 def usual_threads() -> int:
     """More than 4 threads seldom help one small training, and all must agree on the number."""
     return min(4, os.cpu_count() or 1)
+
+
+def usable_cores() -> int:
+    """Those that this process may use, fewer than the machine's where a scheduler such as SLURM says so."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_time(seconds: float) -> str:
@@ -107,17 +128,17 @@ def execute(
                 raise
             except Exception as error:
                 for _, unit in todo:
-                    _keep(_failure(unit, error, "setup", {}, {}), folder, outcome, progress)
+                    keep(failure(unit, Fault.of(error, "setup"), {}, {}), folder, outcome, progress)
                 continue
             for _, unit in todo:
-                record = _run_unit(ready, unit, episodes[unit.shots, unit.episode], data)
-                _keep(record, folder, outcome, progress)
+                record = run_unit(ready, unit, episodes[unit.shots, unit.episode], data)
+                keep(record, folder, outcome, progress)
                 advance(outcome.done + len(outcome.failed))
     outcome.seconds = time.monotonic() - begun
     return outcome
 
 
-def _keep(record: Record, folder: RunFolder, outcome: Outcome, progress: Progress) -> None:
+def keep(record: Record, folder: RunFolder, outcome: Outcome, progress: Progress) -> None:
     """Write a record and count it; the first of each kind of failure is shown with its trace."""
     folder.write(record)
     if record.status == "done":
@@ -126,6 +147,19 @@ def _keep(record: Record, folder: RunFolder, outcome: Outcome, progress: Progres
         if record.error not in outcome.failed.values():
             progress.say(record.trace or "")
         outcome.failed[record.unit.key] = record.error or ""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What went wrong, and where in the code it arose."""
+
+    error: str
+    trace: str
+
+    @staticmethod
+    def of(error: Exception, where: str) -> Fault:
+        """`where`: setup or episode."""
+        return Fault(f"{where}: {type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
 
 
 @dataclass(frozen=True)
@@ -138,6 +172,11 @@ class Prepared:
     card: dict[str, str]
 
 
+# Clips of a mix as a first stage sees them; False: their names will do, the frames are not looked at.
+Pretraining = Callable[[Sampling, str, bool], PretrainClips]
+Training = Callable[[Pretrains, Origin, PretrainClips, Manifest, Context, dict[str, Any]], Path]
+
+
 def prepare(method: Method, data: TaskData, machine: Machine, progress: Progress, outcome: Outcome) -> Prepared:
     """Decode a method's clips and set it up.
 
@@ -147,22 +186,45 @@ def prepare(method: Method, data: TaskData, machine: Machine, progress: Progress
     baseline = method.make()
     if baseline.input is not None:
         outcome.decoded += data.decode_pool(baseline.input.sampling, machine.threads, progress)
+
+    def pretraining(sampling: Sampling, mix: str, _: bool) -> PretrainClips:
+        clips, decoded = data.pretraining(sampling, mix, machine.threads, progress)
+        outcome.decoded += decoded
+        return clips
+
+    return set_up(method, baseline, data, machine, pretraining, find_or_train, progress)
+
+
+def set_up(
+    method: Method,
+    baseline: Baseline,
+    data: TaskData,
+    machine: Machine,
+    pretraining: Pretraining,
+    train: Training,
+    progress: Progress,
+) -> Prepared:
+    """Set a method up whose clips are decoded; `train` finds its stage 1 or trains it.
+
+    Raises:
+        BadInput: the weights or the checkpoint of stage 1 are at fault.
+    """
+    threadpool_limits(machine.threads)
     device = fixed_device(machine, bool(method.adapter.inits))
     stamp = {**provenance(device, machine.threads, data.seed), "weights": method.published}
     seen: list[Declaration] = [method.stage1.card.declaration] if method.stage1 else []
 
-    def pretraining(sampling: Sampling, mix: str) -> PretrainClips:
-        clips, decoded = data.pretraining(sampling, mix, machine.threads, progress)
-        outcome.decoded += decoded
+    def clips_of(sampling: Sampling, mix: str, frames: bool = True) -> PretrainClips:
+        clips = pretraining(sampling, mix, frames)
         seen.append(clips.declaration)
         return clips
 
     def stage1(wanting: Pretrains) -> Path:
         if method.stage1:
             return method.stage1.folder
-        clips = pretraining(wanting.stage1_input.sampling, wanting.mix)
+        clips = clips_of(wanting.stage1_input.sampling, wanting.mix, False)
         origin = Origin(method.scale, method.weights_digest)
-        return find_or_train(wanting, origin, clips, data.manifest, context, stamp)
+        return train(wanting, origin, clips, data.manifest, context, stamp)
 
     context = Context(
         seed=data.seed,
@@ -170,7 +232,7 @@ def prepare(method: Method, data: TaskData, machine: Machine, progress: Progress
         threads=machine.threads,
         cache=machine.cache,
         weights=method.weights,
-        pretraining=pretraining,
+        pretraining=clips_of,
         stage1=stage1,
         progress=progress,
     )
@@ -195,7 +257,8 @@ def fixed_device(machine: Machine, network: bool) -> str:
     return device
 
 
-def _run_unit(ready: Prepared, unit: WorkUnit, episode: Episode, data: TaskData) -> Record:
+def run_unit(ready: Prepared, unit: WorkUnit, episode: Episode, data: TaskData) -> Record:
+    """Fit and predict once; a failure is a Record, too."""
     baseline, stamp, checks = ready.baseline, ready.stamp, ready.checks
     try:
         checks = checks | assert_disjoint(episode, data.subject_of, data.protocol)
@@ -207,7 +270,7 @@ def _run_unit(ready: Prepared, unit: WorkUnit, episode: Episode, data: TaskData)
         scores = _checked(baseline.predict(query), query)
         seconds = {"fit": round(fitted - begun, 4), "predict": round(time.perf_counter() - fitted, 4)}
     except Exception as error:
-        return _failure(unit, error, "episode", checks, stamp)
+        return failure(unit, Fault.of(error, "episode"), checks, stamp)
     return Record(
         unit=unit,
         status="done",
@@ -229,12 +292,13 @@ def _checked(scores: Scores, query: Clips) -> Scores:
     return table
 
 
-def _failure(unit: WorkUnit, error: Exception, where: str, checks: dict[str, int], stamp: dict[str, Any]) -> Record:
+def failure(unit: WorkUnit, fault: Fault, checks: dict[str, int], stamp: dict[str, Any]) -> Record:
+    """The record of a unit that failed."""
     return Record(
         unit=unit,
         status="failed",
-        error=f"{where}: {type(error).__name__}: {error}",
-        trace="".join(traceback.format_exception(error)),
+        error=fault.error,
+        trace=fault.trace,
         checks=checks,
         card={},
         seconds={},

@@ -34,7 +34,7 @@ def provenance(device: str, threads: int, seed: int) -> dict[str, Any]:
         **_commit(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: library_version(name) for name in PACKAGES},
         "device": device,
         "device_name": _device_name(device),
         "threads": threads,
@@ -57,7 +57,8 @@ def _commit() -> dict[str, Any]:
     return {"commit": git("rev-parse", "HEAD") or "unknown", "dirty": bool(git("status", "--porcelain"))}
 
 
-def _version(name: str) -> str:
+def library_version(name: str) -> str:
+    """Of an installed package; `absent` where it is none."""
     try:
         return version(name)
     except PackageNotFoundError:

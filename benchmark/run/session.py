@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from benchmark.data.demo_cache import ensure_demo
 from benchmark.data.manifest import Manifest, check_videos, read_manifest
 from benchmark.progress import Progress
 from benchmark.run.auditing import cheap_findings
-from benchmark.run.execute import Machine, Outcome, execute, in_time, usual_threads
+from benchmark.run.execute import Machine, Outcome, execute, in_time, usable_cores, usual_threads
 from benchmark.run.plan import Method, Policy, Wanted, estimate_seconds, plan_methods, plan_units, select
 from benchmark.run.records import RunFolder
 from benchmark.run.stage1 import read_given
@@ -126,15 +126,47 @@ def _default_out(card: RunCard) -> Path:
     return Path("runs") / f"{of}{control}-{card.task.name}-{card.protocol.name}-{card.digest[:8]}"
 
 
-def machine_of(session: Session, cache: Path, device: str | None, threads: int | None) -> Machine:
-    """Where to work.
+@dataclass(frozen=True)
+class Crew:
+    """Who is to share the work, as a user asked for it; None: not said."""
+
+    workers: int | None = None
+    gpus: int | None = None
+    ray_address: str | None = None
+
+    @property
+    def size(self) -> int:
+        """How many workers that makes."""
+        return self.gpus or self.workers or 1
+
+
+def machine_of(
+    session: Session, cache: Path, device: str | None, threads: int | None, crew: Crew = Crew(), look: bool = True
+) -> Machine:
+    """Where to work, and by how many. With `look` False devices are not looked for: a plan may be made elsewhere.
 
     Raises:
-        BadInput: no such device, or this machine does not have it.
+        BadInput: no such device, this machine does not have it, or the crew contradicts itself.
     """
+    refuse_crew(crew, device)
+    needed = look and any(method.adapter.inits for method in session.methods)
     if device is not None:
-        refuse_device(device, needed=any(method.adapter.inits for method in session.methods))
-    return Machine(device, threads or usual_threads(), cache)
+        refuse_device(device, needed)
+    if crew.gpus and not crew.ray_address:
+        device = "cuda" if crew.gpus == 1 else None
+        if needed:
+            refuse_gpus(crew.gpus)
+    threads = threads or threads_of(crew)
+    return Machine(device, threads, cache, crew.size, bool(crew.gpus), crew.ray_address)
+
+
+def threads_of(crew: Crew) -> int:
+    """Threads of one work unit: workers of one machine share its cores, and never have more than one alone has.
+
+    So a run has the same threads, hence the same bytes, by one worker and by many as long as the cores suffice. On
+    a cluster they are this machine's usual ones: which nodes will work is not known yet.
+    """
+    return usual_threads() if crew.ray_address else min(usual_threads(), max(1, usable_cores() // crew.size))
 
 
 def run_session(session: Session, machine: Machine, policy: Policy, progress: Progress) -> Outcome:
@@ -148,13 +180,30 @@ def run_session(session: Session, machine: Machine, policy: Policy, progress: Pr
         folder.claim(session.card, session.data.pool)
         folder.save_episodes(session.episodes)
         pairs = select(session.pairs, folder.is_done, policy)
-        outcome = execute(pairs, session.episode_of, session.data, folder, machine, progress)
+        outcome = _executor(machine)(pairs, session.episode_of, session.data, folder, machine, progress)
         outcome.skipped = len(session.pairs) - len(pairs)
         folder.export_predictions()
     return outcome
 
 
-def plan_text(session: Session, policy: Policy, as_json: bool) -> str:
+def _executor(machine: Machine) -> Callable[..., Outcome]:
+    """This process, or workers; Ray is imported for workers alone."""
+    if machine.alone:
+        return execute
+    from benchmark.run import cluster
+
+    return cluster.execute
+
+
+def crew_words(machine: Machine) -> str:
+    """Who works, for people: "2 workers on this machine, 1 thread a work unit"."""
+    kind = "GPU worker" if machine.gpu_each else "worker"
+    where = f"the Ray cluster at {machine.ray_address}" if machine.ray_address else "this machine"
+    threads = f"{machine.threads} thread{'s' * (machine.threads > 1)} a work unit"
+    return f"{machine.workers} {kind}{'s' * (machine.workers > 1)} on {where}, {threads}"
+
+
+def plan_text(session: Session, policy: Policy, as_json: bool, machine: Machine | None = None) -> str:
     """The plan of a dry run: what would be computed and roughly how long that takes on this machine's CPU."""
     todo = select(session.pairs, session.folder.is_done, policy)
     asked = [(method, session.episode_of[unit.shots, unit.episode]) for method, unit in todo]
@@ -162,7 +211,9 @@ def plan_text(session: Session, policy: Policy, as_json: bool) -> str:
     units = {method.name: sum(m.name == method.name for m, _ in todo) for method in session.methods}
     if as_json:
         card = session.card.model_dump(mode="json")
-        return json.dumps({"run": card, "folder": str(session.folder.path), "units": units, "seconds": cost}, indent=1)
+        crew = {} if machine is None else {"workers": machine.workers, "threads": machine.threads}
+        plan = {"run": card, "folder": str(session.folder.path), "units": units, "seconds": cost, **crew}
+        return json.dumps(plan, indent=1)
     data = session.card.data
     control = ", labels permuted" if session.card.permuted_labels else ""
     lines = [
@@ -172,6 +223,7 @@ def plan_text(session: Session, policy: Policy, as_json: bool) -> str:
         *(f"  {m.name}{_start(m)}: {units[m.name]} units, about {in_time(cost[m.name])}" for m in session.methods),
         f"{len(todo)} units to compute, {len(session.pairs) - len(todo)} present; about {in_time(sum(cost.values()))} "
         "on this machine's CPU (an order of magnitude)",
+        *([] if machine is None else [f"by {crew_words(machine)}"]),
     ]
     return "\n".join(lines)
 
@@ -235,6 +287,32 @@ def refuse_device(device: str, needed: bool) -> None:
             raise BadInput(
                 f"--device {device}: this machine has {there} usable GPUs; use --device cpu, or leave it out"
             )
+
+
+def refuse_crew(crew: Crew, device: str | None) -> None:
+    """Raise BadInput for a crew that contradicts itself or the device."""
+    for flag, count in (("--workers", crew.workers), ("--gpus", crew.gpus)):
+        if count is not None and count < 1:
+            raise BadInput(f"{flag} {count}: there must be at least 1; leave it out to work in this process alone")
+    if crew.workers and crew.gpus:
+        raise BadInput(f"--workers {crew.workers} --gpus {crew.gpus}: name one; with --gpus each GPU has one worker")
+    if crew.gpus and device is not None:
+        raise BadInput(f"--device {device} --gpus {crew.gpus}: --gpus gives each worker a GPU; leave --device out")
+    if crew.ray_address and not (crew.workers or crew.gpus):
+        raise BadInput(
+            f"--ray-address {crew.ray_address}: say how many workers: --workers N, or --gpus N with a GPU each"
+        )
+    if device not in (None, "cpu") and (crew.size > 1 or crew.ray_address):
+        raise BadInput(f"--device {device} --workers {crew.size}: workers do not share a GPU; use --gpus N")
+
+
+def refuse_gpus(wanted: int) -> None:
+    """Raise BadInput for more GPUs than this machine has."""
+    import torch
+
+    there = torch.cuda.device_count()
+    if wanted > there:
+        raise BadInput(f"--gpus {wanted}: this machine has {there} usable GPUs; ask for fewer, or use --workers N")
 
 
 def _unused_recordings(data: TaskData) -> list[str]:

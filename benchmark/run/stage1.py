@@ -84,18 +84,23 @@ def find_or_train(
     stamp: dict[str, Any],
 ) -> Path:
     """The checkpoint in the cache, trained now if it is not there. A second process that wants the same one waits."""
-    facts = {
-        **asked(baseline, origin, clips, context.seed),
-        "device": context.device.split(":")[0],
-        "threads": context.threads,
-    }
-    folder = context.cache / "stage1" / digest_of(facts)[:24]
+    folder = folder_in_cache(baseline, origin, clips, context)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / CARD).is_file():
             site = Site(folder, shown=showable(manifest, clips))
             train_into(site, baseline, origin, clips, manifest, context, stamp)
     return folder
+
+
+def folder_in_cache(baseline: Pretrains, origin: Origin, clips: PretrainClips, context: Context) -> Path:
+    """Where the cache keeps the checkpoint: the same name below every cache."""
+    facts = {
+        **asked(baseline, origin, clips, context.seed),
+        "device": context.device.split(":")[0],
+        "threads": context.threads,
+    }
+    return context.cache / "stage1" / digest_of(facts)[:24]
 
 
 def asked(baseline: Pretrains, origin: Origin, clips: PretrainClips, seed: int) -> dict[str, Any]:

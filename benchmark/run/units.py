@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from benchmark.data.dataset import Split
-from protocols.spec import ProtocolSpec
+from protocols.spec import ProtocolSpec, Split
 from tasks.spec import TaskSpec
 
 SCHEMA = 1
