@@ -53,7 +53,7 @@ class Method(Frozen):
     size: Line = "-"
     init: Line = Field(default="-", description="random, k400, k400-ssl, ...")
     pool: Line = "-"
-    parameters: Count | None = Field(default=None, description="trained and frozen; null where nobody counted")
+    parameters: Count | None = Field(default=None, description="of the network as built; null without one")
     weights: Sha256 | None = Field(default=None, description="of the published file it starts from")
 
 

@@ -13,11 +13,15 @@ from math import fsum
 from pathlib import PureWindowsPath
 from typing import Any
 
+from pydantic import ValidationError
+
 from benchmark.run.units import Record, RunCard, WorkUnit
 from benchmark.submission.card import Compute, Data, Environment, Method, Pretraining, Track
+from tasks.errors import BadInput
 
 PLACE = re.compile(r".*[/\\].*\.\w{1,12}|~?[/\\].*|[A-Za-z]:[/\\].*", re.DOTALL)
 LONGEST = 200
+LONGEST_WINDOW_S = 10.0  # no network's parameters depend on it
 
 
 def track_of(card: RunCard, data_name: str | None) -> Track:
@@ -43,7 +47,6 @@ def track_of(card: RunCard, data_name: str | None) -> Track:
 def method_of(records: Sequence[Record]) -> Method:
     """What was run; records: those of one row, which share settings and published weights."""
     unit, said = records[-1].unit, records[-1].card
-    count = said.get("parameters", "")
     return Method(
         name=_named(unit),
         baseline=unit.baseline,
@@ -51,9 +54,36 @@ def method_of(records: Sequence[Record]) -> Method:
         size=unit.size,
         init=unit.init,
         pool=said.get("pool", "-"),
-        parameters=int(count) if re.fullmatch(r"\d{1,12}", count) else None,
+        parameters=parameters_of(unit),
         weights=None if unit.weights == "-" else unit.weights,
     )
+
+
+def parameters_of(unit: WorkUnit) -> int | None:
+    """Parameters of the network as it is built, a decoder of a first stage included; None for a method without one.
+
+    Counted on a network without memory, so that the published size costs nothing.
+    """
+    if unit.size == "-":
+        return None
+    import torch
+
+    from benchmark import registry
+    from benchmark.baseline import Chooses, Loads, Scale
+
+    try:
+        adapter = registry.load(unit.baseline)
+        adapter = adapter.chosen(unit.settings) if isinstance(adapter, Chooses) else adapter
+        baseline = adapter(
+            adapter.Settings(**unit.settings),
+            Scale("tiny" if unit.size == "tiny" else "base", "random", LONGEST_WINDOW_S),
+        )
+        if not isinstance(baseline, Loads):
+            return None
+        with torch.device("meta"):
+            return sum(one.numel() for one in baseline.build(None, 0).parameters())
+    except (BadInput, ImportError, ValidationError):  # the adapter is not here any more, or its settings have changed
+        return None
 
 
 def trained_on(card: RunCard, shots: Sequence[int]) -> str:

@@ -72,7 +72,8 @@ def as_json(outcome: Outcome) -> str:
 
 def missing(one: Written) -> list[str]:
     """What the records do not say and the card leaves null."""
-    return ["method.parameters"] if one.content.card.method.parameters is None else []
+    method = one.content.card.method
+    return ["method.parameters"] if method.size != "-" and method.parameters is None else []
 
 
 def _line(one: Written) -> str:
