@@ -87,6 +87,7 @@ class Column:
             "size": entry.size,
             "pool": entry.pool,
             "pretraining": entry.pretraining,
+            "date": entry.date,
         }
         return figure.value if figure is not None else plain.get(self.key)
 
@@ -164,6 +165,7 @@ def _columns(shots: tuple[int, ...]) -> Iterator[Column]:
     yield Column("pool", "Pool", "text")
     yield Column("pretraining", "Pre-training declared", "text")
     yield Column("cost", "Cost, s a unit", "number")
+    yield Column("date", "On the board since", "text")
 
 
 def _index(board: Board) -> str:
