@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from benchmark.score.metrics import Metric
 from benchmark.submission.card import Card, Environment, ReportedCard, Status
+
+Against = Literal["above", "below", "alike"]
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ranked:
-    """An entry in its track: `rank` is 1 + the number of methods told apart above it; None: not ranked."""
+    """An entry in its track: `rank` is 1 + the number of methods told apart above it; None: not ranked.
+
+    `tied`: rows that have this rank, this one among them. `chance`: above, below or alike the rows of chance, as far
+    as the test tells; None: this row is chance, or there is none to hold it against.
+    """
 
     entry: Entry
     rank: int | None
+    tied: int = 0
+    chance: Against | None = None
 
 
 @dataclass(frozen=True)
 class TrackBoard:
-    """One table: the rows of one track, best first; chance and trivial cues are always there."""
+    """One table: the rows of one track, best first, chance and trivial cues among them."""
 
     digest: str
     name: str  # for headings and file names, unique on the board, [a-z0-9-]
@@ -104,6 +113,7 @@ class TrackBoard:
     rows: tuple[Ranked, ...]
     joined: tuple[tuple[str, ...], ...] = field(default=())  # groups of submissions not told apart (ROC-AUC)
     notes: tuple[str, ...] = field(default=())
+    quoted: str = ""  # a publication's free note: theirs, so it is shown as a quotation
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from benchmark.board.digits import rounded
 from benchmark.board.entry import Board, Entry, Figure, Ranked, TrackBoard
 from benchmark.board.table import ABSENT, aligned, cell, csv_text
-from benchmark.board.tracks import groups_by_row, warnings_of
+from benchmark.board.tracks import MARKS, groups_by_row, quotation, warnings_of
 from benchmark.score.metrics import METRICS, Metric
 from benchmark.submission.card import BOARD_SHOTS
 
@@ -41,6 +42,9 @@ _LATEX = {
     **{"[": "{[}", "]": "{]}", "*": "{*}"},  # behind \\ they would be read as its arguments
     **{"—": "---", "†": r"\textdagger{}"},
 }
+
+
+_FIGURE = str.maketrans({"*": r"\*", "<": "&lt;", ">": "&gt;"})
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def columns_of(track: TrackBoard) -> list[Column]:
 def _markdown_track(track: TrackBoard) -> str:
     columns = columns_of(track)
     body = [
-        [column.text(row).replace("*", r"\*") if column.figure else cell(column.text(row)) for column in columns]
+        [column.text(row).translate(_FIGURE) if column.figure else cell(column.text(row)) for column in columns]
         for row in track.rows
     ]
     table = aligned([column.title for column in columns], body, [not column.figure for column in columns])
@@ -125,7 +129,16 @@ def _markdown_track(track: TrackBoard) -> str:
         _list(_facts(track)),
         table,
     ]
-    return "\n\n".join([*parts, *([_list(track.notes)] if track.notes else [])])
+    notes = notes_of(track, columns)
+    parts += [f"In their words:\n\n> {cell(track.quoted)}"] if track.quoted else []
+    return "\n\n".join([*parts, *([_list(notes)] if notes else [])])
+
+
+def notes_of(track: TrackBoard, columns: Sequence[Column]) -> list[str]:
+    """The track's notes without those on marks that stand in none of these columns."""
+    shown = "".join(column.text(row) for column in columns if column.figure for row in track.rows)
+    unseen = {said for mark, said in MARKS.items() if mark not in shown}
+    return [note for note in track.notes if note not in unseen]
 
 
 def _list(lines: Iterable[str]) -> str:
@@ -139,7 +152,9 @@ def _facts(track: TrackBoard) -> list[str]:
 
 
 def _rank(row: Ranked, groups: dict[str, str]) -> str:
-    return ABSENT if row.rank is None else f"{row.rank} {groups.get(row.entry.submission, '')}".strip()
+    tie = f"({row.tied} tied)" if row.tied > 1 else ""
+    words = (str(row.rank), groups.get(row.entry.submission, ""), tie)
+    return ABSENT if row.rank is None else " ".join(word for word in words if word)
 
 
 def _method(row: Ranked) -> str:
@@ -164,12 +179,12 @@ def _figure(figure: Figure | None, digits: int) -> str:
         return "suppressed" if figure is not None and figure.suppressed else ABSENT
     if figure.low is None or figure.high is None:
         return _number(figure.value, digits) + figure.mark
-    ends = ABSENT if figure.low == figure.high else f"{figure.low:.2f}, {figure.high:.2f}"
+    ends = ABSENT if figure.low == figure.high else f"{rounded(figure.low, 2)}, {rounded(figure.high, 2)}"
     return f"{_number(figure.value, digits)} [{ends}]{figure.mark}"
 
 
 def _number(value: float | None, digits: int) -> str:
-    return ABSENT if value is None else f"{value:.{digits}f}"
+    return ABSENT if value is None else rounded(value, digits)
 
 
 def _csv_lines(track: TrackBoard) -> Iterator[dict[str, object]]:
@@ -177,7 +192,13 @@ def _csv_lines(track: TrackBoard) -> Iterator[dict[str, object]]:
     for row in track.rows:
         letters = groups.get(row.entry.submission, "")
         same: dict[str, object] = {"track": track.name, "task": track.task, "protocol": track.protocol}
-        same |= {"data": track.data, "rank": _plain(row.rank), "groups": letters, **_words(row.entry)}
+        same |= {
+            "data": track.data,
+            "rank": _plain(row.rank),
+            "tied": row.tied or "",
+            "groups": letters,
+            **_words(row.entry),
+        }
         yield from _csv_row(row.entry, same | {"warnings": " ".join((*warnings, *row.entry.warnings))})
 
 
@@ -224,6 +245,7 @@ def _json_track(track: TrackBoard) -> dict[str, Any]:
         **{key: getattr(track, key) for key in (*plain, *counts)},
         "warnings": warnings_of(track),
         "notes": track.notes,
+        "in_their_words": track.quoted or None,
         "rows": [_json_row(row) for row in track.rows],
     }
 
@@ -234,6 +256,7 @@ def _json_row(row: Ranked) -> dict[str, Any]:
     averaged = _json_figures(entry.averaged) if entry.averaged is not None else None
     return {
         "rank": row.rank,
+        "tied": row.tied or None,
         **_words(entry),
         "warnings": entry.warnings,
         "averaged": averaged,
@@ -255,12 +278,19 @@ def _latex_track(track: TrackBoard) -> str:
     ]
     lines += [r"\toprule", _latex_line([column.title for column in columns]), r"\midrule"]
     for above, row in zip((None, *track.rows), track.rows, strict=False):
-        if above is not None and above.entry.kind != row.entry.kind:
+        if above is not None and _part(track, above) != _part(track, row):
             lines.append(r"\midrule")
         lines.append(_latex_line([column.text(row) for column in columns]))
     lines += [r"\bottomrule", r"\end{tabular}}"]
-    lines += [r"\par\smallskip\footnotesize " + " ".join(latex(note) for note in track.notes)] if track.notes else []
+    quoted = [f"In their words: {quotation(track.quoted)}"] if track.quoted else []
+    notes = " ".join(latex(note) for note in (*quoted, *notes_of(track, columns)))
+    lines += [r"\par\smallskip\footnotesize " + notes] if notes else []
     return "\n".join([*lines, r"\end{table*}"])
+
+
+def _part(track: TrackBoard, row: Ranked) -> object:
+    """What a line parts: what is ranked from what is not; in a publication its methods from its ablations."""
+    return row.entry.kind if track.reported_only else row.rank is None
 
 
 def _latex_line(cells: Sequence[str]) -> str:

@@ -58,6 +58,7 @@ class Contest:
     labels: FloatArray
     patients: tuple[str, ...]
     floor: frozenset[str] = frozenset()  # names of chance and trivial cues
+    chance: frozenset[str] = frozenset()  # those of chance alone
 
 
 class Ranking(Result):
@@ -66,6 +67,8 @@ class Ranking(Result):
     ranks: dict[str, int]
     joined: tuple[tuple[str, ...], ...] = Field(description="groups of rows not told apart; none beyond 60 rows")
     above_floor: tuple[str, ...] = Field(description="rows told apart above chance and every trivial cue")
+    above_chance: tuple[str, ...] = Field(default=(), description="rows told apart above every row of chance")
+    below_chance: tuple[str, ...] = Field(default=(), description="rows told apart below every row of chance")
     pairs: int
     told_apart: int
     patients: int
@@ -106,7 +109,10 @@ def rank(contest: Contest, progress: Progress) -> Ranking:
     winner, loser = (np.where(tests.first_better == way, first, second)[apart] for way in (True, False))
     above = np.bincount(loser, minlength=len(names))
     on_floor = np.array([name in contest.floor for name in names], dtype=bool)
+    is_chance = np.array([name in contest.chance for name in names], dtype=bool)
     beaten = np.bincount(winner, weights=on_floor[loser], minlength=len(names))
+    over = np.bincount(winner, weights=is_chance[loser], minlength=len(names)) == max(1, is_chance.sum())
+    under = np.bincount(loser, weights=is_chance[winner], minlength=len(names)) == max(1, is_chance.sum())
     grouped = len(names) <= MOST_GROUPED
     alike = zip(first[~apart], second[~apart], strict=True) if grouped else ()
     patients = _patients(contest)
@@ -118,6 +124,8 @@ def rank(contest: Contest, progress: Progress) -> Ranking:
             for place, name in enumerate(names)
             if on_floor.any() and not on_floor[place] and beaten[place] == on_floor.sum()
         ),
+        above_chance=tuple(name for name, so in zip(names, over, strict=True) if so),
+        below_chance=tuple(name for name, so in zip(names, under, strict=True) if so),
         pairs=len(apart),
         told_apart=int(apart.sum()),
         patients=patients,

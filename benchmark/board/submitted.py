@@ -23,7 +23,7 @@ import benchmark.score
 from benchmark.board import ranking
 from benchmark.board.entry import Bin, Board, Entry, Figure, Plots
 from benchmark.board.ranking import Contest, Contestant, Ranking
-from benchmark.board.tracks import track_boards
+from benchmark.board.tracks import CHANCE, track_boards
 from benchmark.progress import Progress
 from benchmark.score.metrics import METRICS, FloatArray, Metric
 from benchmark.score.predictions import split_by_shots
@@ -37,7 +37,7 @@ from benchmark.submission.tables import Column, line_of
 from benchmark.submission.verify import JOINED, REPRODUCED_COLUMNS, Verified, verify_all
 from tasks.errors import BadInput
 
-TRIVIAL = ("chance", "clip_metadata", "motion_energy", "motion_features")
+TRIVIAL = (CHANCE, "clip_metadata", "motion_energy", "motion_features")
 PROBE = "probe_"
 JOINED_COLUMNS = {
     "submission": REPRODUCED_COLUMNS["submission"],
@@ -131,7 +131,10 @@ def _ranking(reference: Reference, rows: Iterable[Row], cache: Path, progress: P
     of_track = [row.verified for row in rows if row.verified.reference is reference and row.scored_over_board]
     cards = {one.name: one.card for one in of_track if isinstance(one.card, Card)}
     floor = frozenset(name for name, card in cards.items() if is_trivial(card.method.baseline))
-    rows_key = sorted([name, str(card.hashes.predictions), name in floor] for name, card in cards.items())
+    chance = frozenset(name for name, card in cards.items() if card.method.baseline == CHANCE)
+    rows_key = sorted(
+        [name, str(card.hashes.predictions), name in floor, name in chance] for name, card in cards.items()
+    )
     key = json.dumps([_code(), reference.digest, BOARD_SHOTS, rows_key])
 
     def contest() -> Contest:
@@ -140,6 +143,7 @@ def _ranking(reference: Reference, rows: Iterable[Row], cache: Path, progress: P
             labels=reference.clips["label"].to_numpy(dtype=np.float64),
             patients=tuple(reference.clips["patient"]),
             floor=floor,
+            chance=chance,
         )
 
     return ranking.cached_rank(key, cache, contest, progress)

@@ -1,24 +1,28 @@
 """Which rows may stand in one table: `track_boards(entries, rankings, data_names) -> (TrackBoard, ...)`.
 
-A track is task x protocol x data set x onset type; rows of two tracks are never mixed. Within one the order is: what
-was scored here, best ROC-AUC first, then what is only reported, then chance and trivial cues, the floor. A
-publication's own table is a track by itself, in the publication's order and without ranks.
+A track is task x protocol x data set x onset type; rows of two tracks are never mixed. Within one the order is: by
+rank, then by ROC-AUC, best first; then what is not ranked, at last what is only reported. Chance and trivial cues stand
+where their figures put them, marked. A publication's own table is a track by itself, in the publication's order and
+without ranks; its heading and its names say that it is reported, whatever it calls itself.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from benchmark.board.entry import Entry, Ranked, TrackBoard
+from benchmark.board.digits import counted
+from benchmark.board.entry import Against, Entry, Ranked, TrackBoard
 from benchmark.board.ranking import Ranking
 from benchmark.board.table import RANDOM_INIT
 from benchmark.score.comparison import ALPHA
 from benchmark.score.groups import letters_of
 from benchmark.submission.card import BOARD_SHOTS, Card, ReportedCard, Track
 
+CHANCE = "chance"  # the baseline
 RENDERED = "Rendered data, drawn by a program: these numbers say nothing about patients."
 REPORTED_ONLY = "Reported only: figures as printed, on other clips; not scored here, never ranked with other rows."
 SOME_REPORTED = "Rows marked reported bear the submitter's own figures: not scored here, not ranked."
@@ -30,6 +34,7 @@ MARKS = {
     "*": "* Fewer than 8 patients: the interval resamples clips within each class and can be too narrow.",
 }
 SUPPRESSED = "Suppressed: fewer than 5 patients stand behind the figure."
+NO_CHANCE = "No chance row on this track: nothing can be said of the floor."
 MOST_SHOTS = 8  # columns
 MOST_NAMED = 12
 
@@ -75,10 +80,10 @@ def groups_by_row(track: TrackBoard) -> dict[str, str]:
     return letters_of(names, track.joined) if track.joined else {}
 
 
-def position(entry: Entry) -> tuple[bool, bool, bool, float, str]:
-    """The order of a table: the floor last, reported rows before it, rows without an average behind those with one."""
+def position(entry: Entry, rank: int | None) -> tuple[float, bool, bool, float, str]:
+    """The order of a table: by rank, then by ROC-AUC; reported rows last, rows without an average behind others."""
     value = entry.averaged["roc_auc"].value if entry.averaged and "roc_auc" in entry.averaged else None
-    below = entry.kind == "trivial", entry.status == "reported", value is None
+    below = math.inf if rank is None else rank, entry.status == "reported", value is None
     return (*below, -round(value or 0.0, 12), entry.submission)
 
 
@@ -87,7 +92,14 @@ def _board(rows: list[Entry], ranking: Ranking | None, data_name: str | None, na
     if track is None:
         return _publication(rows, name, title_tail)
     ranks = ranking.ranks if ranking else {}
-    shown = tuple(Ranked(entry, ranks.get(entry.submission)) for entry in sorted(rows, key=position))
+    has_chance = any(entry.baseline == CHANCE and entry.submission in ranks for entry in rows)
+    of_track = {entry.submission for entry in rows}
+    tied = Counter(rank for name, rank in ranks.items() if name in of_track)
+    shown = tuple(
+        Ranked(entry, rank, tied[rank] if rank else 0, _against_chance(entry, ranking, has_chance))
+        for entry in sorted(rows, key=lambda entry: position(entry, ranks.get(entry.submission)))
+        for rank in [ranks.get(entry.submission)]
+    )
     data = data_name or track.data.name
     marks = [
         *(["rendered"] if track.data.rendered else []),
@@ -123,7 +135,7 @@ def _publication(rows: list[Entry], name: str, title_tail: str) -> TrackBoard:
     return TrackBoard(
         digest=rows[0].track,
         name=name,
-        title=f"{card.track.name}: reported by {card.source}{title_tail}",
+        title=f"Reported: {card.track.name}, by {quotation(card.source)}{title_tail}",
         task=card.track.task,
         protocol=card.track.protocol,
         data=card.track.data,
@@ -135,8 +147,21 @@ def _publication(rows: list[Entry], name: str, title_tail: str) -> TrackBoard:
         negatives=None,
         shots=_shots(rows),
         rows=tuple(Ranked(entry, None) for entry in rows),
-        notes=(card.note, *over, *_row_notes(rows)),
+        notes=(*over, *_row_notes(rows)),
+        quoted=card.note,
     )
+
+
+def quotation(text: str) -> str:
+    """A stranger's words between quotation marks that they cannot close."""
+    return '"' + re.sub('["\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\uff02]', "'", text) + '"'
+
+
+def _against_chance(entry: Entry, ranking: Ranking | None, has_chance: bool) -> Against | None:
+    if ranking is None or entry.baseline == CHANCE or entry.submission not in ranking.ranks or not has_chance:
+        return None
+    above, below = entry.submission in ranking.above_chance, entry.submission in ranking.below_chance
+    return "above" if above else "below" if below else "alike"
 
 
 def _track(entry: Entry) -> Track | None:
@@ -146,7 +171,7 @@ def _track(entry: Entry) -> Track | None:
 def _called(rows: Sequence[Entry], data_names: Mapping[str, str]) -> str:
     track = _track(rows[0])
     if track is None:
-        return rows[0].submission
+        return f"reported-{rows[0].submission}"
     data = data_names.get(rows[0].track, track.data.name)
     return f"{data}-{track.task.name}-{track.task.onset_type}-{track.protocol.name}"
 
@@ -181,23 +206,34 @@ def _ranking_notes(rows: Sequence[Ranked], ranking: Ranking | None) -> list[str]
     if ranking is None or not ranking.pairs:
         return ["Nothing is ranked: that takes two rows scored here at 2, 3 and 4 shots."]
     notes = [
-        f"Rank: 1 + the number of rows told apart above (paired test on ROC-AUC over {ranking.patients} patients, Holm "
-        f"over {ranking.pairs:,} pairs, 5%). Equal ranks are ties; rows that share a letter were not told apart. Told "
-        f"apart: {ranking.told_apart:,} of {ranking.pairs:,} pairs."
+        f"Rank: 1 + the number of rows told apart above (paired test on ROC-AUC over "
+        f"{counted(ranking.patients, 'patient')}, Holm over {counted(ranking.pairs, 'pair')}, 5%). Equal ranks are "
+        f"ties; rows that share a letter were not told apart. Told apart: {ranking.told_apart:,} of "
+        f"{counted(ranking.pairs, 'pair')}."
     ]
     if ranking.smallest_p * ranking.pairs > ALPHA:
         notes.append(
             f"No pair can be told apart here, whatever its difference: the smallest p that the test gives with "
-            f"{ranking.patients} patients is {ranking.smallest_p:.2g}, and Holm multiplies it by {ranking.pairs:,}."
+            f"{counted(ranking.patients, 'patient')} is {ranking.smallest_p:.2g}, and Holm multiplies it by "
+            f"{ranking.pairs:,}."
         )
-    if any(row.entry.kind == "trivial" and row.rank is not None for row in rows):
-        named = {row.entry.submission: row.entry.method for row in rows}
-        above = [named[name] for name in ranking.above_floor if name in named]
-        more = f" and {len(above) - MOST_NAMED} more" if len(above) > MOST_NAMED else ""
-        notes.append(
-            f"Told apart above chance and every trivial cue: {', '.join(above[:MOST_NAMED]) or 'no row'}{more}."
-        )
-    return notes
+    return [*notes, _floor_note(rows, ranking)]
+
+
+def _floor_note(rows: Sequence[Ranked], ranking: Ranking) -> str:
+    """Who is above the floor, and of what this consists: without chance it is none."""
+    on_floor = [row.entry for row in rows if row.entry.kind == "trivial" and row.rank is not None]
+    if not any(entry.baseline == CHANCE for entry in on_floor):
+        return NO_CHANCE
+    named = {row.entry.submission: row.entry.method for row in rows}
+    above = [named[name] for name in ranking.above_floor if name in named]
+    floor = [entry.method for entry in sorted(on_floor, key=lambda entry: (entry.baseline != CHANCE, entry.submission))]
+    return f"Told apart above {'all of ' * (len(floor) > 1)}{_listed(floor)}: {_listed(above) or 'no row'}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _row_notes(rows: Sequence[Entry]) -> list[str]:

@@ -27,6 +27,7 @@ from benchmark.submission.verify import (
     collisions,
     folders_of,
     marked,
+    read_joined,
     read_references,
     read_reproduced,
     verify,
@@ -67,6 +68,8 @@ def inspect(
     Raises:
         BadInput: a path holds no submission, or a Reference cannot be read.
     """
+    if references is not None and not references.is_dir():
+        raise BadInput(f"--references {references}: is no folder; name the one whose folders hold references")
     seen: list[Seen] = []
     faults: list[str] = []
     for path in paths:
@@ -76,16 +79,16 @@ def inspect(
         if not folders:
             raise BadInput(f"{path}: holds no submission; name one that `seizure-bench submit` wrote, or their root")
         known = read_references(references or root / REFERENCES)
-        if at_hand is not None:
-            known[at_hand.track.digest] = at_hand
         reproduced = read_reproduced(root)
         here = []
         with progress.track("verifying", len(folders)) as advance:
             for number, folder in enumerate(folders, start=1):
-                here.append(_look(folder, known, reproduced, cache))
+                here.append(_look(folder, known, at_hand, reproduced, cache))
                 advance(number)
         seen += here
         faults += [str(fault) for fault in collisions([one.verified for one in here if one.verified is not None])]
+        if not single:
+            faults += _fault_of_dates(root, [folder.name for folder in folders])
     return Inspection(tuple(seen), (*(one.fault for one in seen if one.fault is not None), *faults))
 
 
@@ -122,9 +125,19 @@ def _is_submission(path: Path) -> bool:
     return path.is_symlink() or not path.is_dir() or any(os.path.lexists(path / name) for name in files.LIMITS)
 
 
-def _look(folder: Path, references: dict[str, Reference], reproduced: dict[str, str], cache: Path) -> Seen:
+def _fault_of_dates(root: Path, names: Sequence[str]) -> list[str]:
     try:
-        verified = marked(verify(folder, references), reproduced)
+        read_joined(root, names)
+    except BadInput as error:
+        return [str(error)]
+    return []
+
+
+def _look(
+    folder: Path, references: dict[str, Reference], at_hand: Reference | None, reproduced: dict[str, str], cache: Path
+) -> Seen:
+    try:
+        verified = marked(verify(folder, references, at_hand), reproduced)
         off_by = None if verified.status == "reported" else rescored(verified, cache).claims_off_by
     except BadInput as error:
         return Seen(folder, None, None, str(error))

@@ -13,10 +13,9 @@ import pandas as pd
 
 from benchmark.submission.card import Card
 from benchmark.submission.documents import shown
-from benchmark.submission.verify import REPRODUCED, REPRODUCED_COLUMNS, Verified
+from benchmark.submission.verify import REPRODUCED, REPRODUCED_COLUMNS, TOLERANCE, Verified
 from tasks.errors import BadInput
 
-TOLERANCE = 1e-6
 KEY = ["shots", "episode", "replicate", "clip"]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cache as once
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from benchmark.submission import files
 from benchmark.submission.card import BOARD_SHOTS, Card
 from benchmark.submission.claims import check_claims_hold
 from benchmark.submission.reference import Reference
+from benchmark.submission.released import small_cells
 from benchmark.submission.verify import Verified
 
 UNNAMED = "-"  # predictions do not know whose they are: the same ones are scored once
@@ -70,7 +72,8 @@ def rescored(verified: Verified, cache: Path) -> Rescored:
         found = scored(verified.predictions, verified.reference)
         write_atomically(path, found.model_dump_json() + "\n")
     scores = found.scores.model_copy(update={"method": card.method.name})
-    off_by = check_claims_hold(verified.path / files.RESULTS, results, scores.per_shot, scores.averaged)
+    claimed = verified.path / files.RESULTS
+    off_by = check_claims_hold(claimed, results, scores.per_shot, scores.averaged, _small(verified.reference))
     return Rescored(scores=scores, curves=found.curves, claims_off_by=off_by)
 
 
@@ -114,6 +117,13 @@ def _lines(scores: FloatArray, labels: FloatArray) -> tuple[tuple[Point, ...], t
     precision, recall, _ = precision_recall_curve(labels, scores)
     roc = tuple(zip(false.tolist(), true.tolist(), strict=True))
     return roc, tuple(zip(recall[::-1].tolist(), precision[::-1].tolist(), strict=True))
+
+
+@lru_cache(maxsize=64)
+def _small(reference: Reference) -> frozenset[int]:
+    """Shots at which fewer than 5 patients stand behind a class."""
+    queries = reference.queries.rename(columns={"clip": "clip_id"})
+    return small_cells(queries, reference.clips.rename(columns={"clip": "clip_id", "patient": "subject_id"}))
 
 
 def _key(card: Card, reference: Reference) -> str:

@@ -1,6 +1,6 @@
 """Is a submission what it says? `verify(folder, references)`: nothing in it is executed, filled in or repaired.
 
-files -> schema -> hashes -> figures -> episodes -> predictions -> (with a Reference) track, episodes and clips
+files -> schema -> card -> hashes -> figures -> episodes -> predictions -> (with a Reference) data, episodes, clips
 
 What stands or falls with labels, the figures themselves, is in `rescore.py`. `verify_all(root)` does it for all folders
 of `submissions/`, and refuses rows that could be taken for one another.
@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
 from benchmark.submission import files, tables
-from benchmark.submission.card import Card, Data, Environment, Reported, ReportedCard, Results, Status, Track
+from benchmark.submission.card import Card, Environment, Reported, ReportedCard, Results, Status
 from benchmark.submission.claims import check_claims
 from benchmark.submission.completeness import EpisodeKey, Query, check_predictions, queries_of
+from benchmark.submission.declared import check_card, check_clips, check_counts, check_known_data, on
 from benchmark.submission.documents import Refused, shown
 from benchmark.submission.reference import Reference, read_reference
 from benchmark.submission.tables import Column, line_of
@@ -27,12 +29,17 @@ from tasks.errors import BadInput
 
 REFERENCES, REPRODUCED, JOINED, SCHEMA = "references", "reproduced.csv", "joined.csv", "schema.json"
 BESIDE = frozenset({REFERENCES, REPRODUCED, JOINED, SCHEMA, "README.md"})  # what else a root holds
-REPRODUCED_LIMIT = files.MIB
+TABLE_LIMIT = files.MIB
+TOLERANCE = 1e-6  # how far scores that were made again may lie off
 REPRODUCED_COLUMNS = {
     "submission": Column(r"[a-z0-9][a-z0-9-]{0,79}", "S80", "a submission's name"),
     "predictions": tables.SHA256,
     "max_difference": tables.SCORE,
     "tolerance": tables.SCORE,
+}
+JOINED_COLUMNS = {
+    "submission": REPRODUCED_COLUMNS["submission"],
+    "date": Column(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "S10", "a date such as 2026-03-31"),
 }
 
 
@@ -72,8 +79,8 @@ class Verified:
         return ", ".join(parts)
 
 
-def verify(folder: Path, references: Mapping[str, Reference]) -> Verified:
-    """Check one submission; references by the digest of their track.
+def verify(folder: Path, references: Mapping[str, Reference], at_hand: Reference | None = None) -> Verified:
+    """Check one submission; references by the digest of their track, at_hand: one more, of a run in the house.
 
     Raises:
         BadInput: at the first fault; the sentence names folder, file and row.
@@ -84,6 +91,7 @@ def verify(folder: Path, references: Mapping[str, Reference]) -> Verified:
     name = folder.name or folder.resolve().name
     if isinstance(card, ReportedCard):
         return Verified(name, folder, card, reported=_reported(folder, card))
+    check_card(folder / files.CARD, card)
     results_file = files.read(folder / files.RESULTS, files.LIMITS[files.RESULTS])
     episodes_file = files.read(folder / files.EPISODES, files.LIMITS[files.EPISODES])
     _check_hash(folder, results_file, card.hashes.results, "results")
@@ -91,15 +99,19 @@ def verify(folder: Path, references: Mapping[str, Reference]) -> Verified:
     results = files.results_of(results_file)
     environment = files.read_environment(folder)
     check_claims(results_file.path, results)
+    check_counts(results_file.path, results, card.track.data)
     shots = tuple(scores.shots[0] for scores in results.per_shot)
     try:
         episodes, queries = _episodes(episodes_file.data, shots, card.track.protocol.episodes)
     except Refused as error:
         raise BadInput(f"{episodes_file.path}: {error}") from error
-    reference = _reference_of(folder, card, references)
+    reference = _reference_of(folder / files.CARD, card, references, at_hand)
     if reference is not None:
         _check_against(episodes_file.path, queries, reference)
     predictions = _predictions(folder, card, results, queries, reference)
+    if predictions is not None:
+        others = () if reference is not None else (*references.values(), *([at_hand] if at_hand else []))
+        check_clips(folder / files.PREDICTIONS, set(predictions["clip"]), card.track.data, others)
     return Verified(name, folder, card, results, environment, episodes, predictions, None, reference)
 
 
@@ -141,10 +153,12 @@ def marked(verified: Verified, reproduced: Mapping[str, str]) -> Verified:
 def collisions(submissions: Iterable[Verified]) -> list[BadInput]:
     """One sentence for each row that could be taken for an earlier one of its track.
 
-    Names may not differ in case, width or spaces alone; rows of one name differ in size, init or pool.
+    Names may not differ in case, width or spaces alone; rows of one name differ in size, init or pool; predictions
+    stand there once.
     """
     names: dict[tuple[str, str], tuple[str, str]] = {}
     rows: dict[tuple[str, ...], str] = {}
+    made: dict[tuple[str, str], str] = {}
     faults = []
     for one in submissions:
         if isinstance(one.card, ReportedCard):
@@ -165,6 +179,14 @@ def collisions(submissions: Iterable[Verified]) -> list[BadInput]:
                 BadInput(
                     f"{one.path}: the method {shown(method.name)!r} with this size, init and pool is in {same} "
                     "already, on the same track; name it otherwise"
+                )
+            )
+        hashed = one.card.hashes.predictions
+        if hashed is not None and (copied := made.setdefault((track, hashed), one.name)) != one.name:
+            faults.append(
+                BadInput(
+                    f"{one.path}: its predictions are those of {copied}, score by score, on the same track; "
+                    "submit them once"
                 )
             )
     return faults
@@ -190,18 +212,48 @@ def read_reproduced(root: Path) -> dict[str, str]:
     path = root / REPRODUCED
     if not path.exists() and not path.is_symlink():
         return {}
-    table = files.table(files.read(path, REPRODUCED_LIMIT), REPRODUCED_COLUMNS)
+    table = files.table(files.read(path, TABLE_LIMIT), REPRODUCED_COLUMNS)
     found: dict[str, str] = {}
     rows = zip(*(table[name] for name in REPRODUCED_COLUMNS), strict=True)
     for row, (name, predictions, difference, tolerance) in enumerate(rows):
         if name in found:
             raise BadInput(f"{path}: line {line_of(row)}: {name} stands there twice; keep one row")
-        if not 0 <= difference <= tolerance <= 1:
+        if not 0 <= tolerance <= TOLERANCE:
+            raise BadInput(
+                f"{path}: line {line_of(row)}: the tolerance of {name} is {tolerance!r}, {TOLERANCE!r} is the most; "
+                "take the row out"
+            )
+        if not 0 <= difference <= tolerance:
             raise BadInput(
                 f"{path}: line {line_of(row)}: {name} is off by {difference!r}, more than the tolerance {tolerance!r}; "
                 "take the row out"
             )
         found[name] = predictions
+    return found
+
+
+def read_joined(root: Path, names: Collection[str]) -> dict[str, str]:
+    """From joined.csv under a root, if it is there: date (YYYY-MM-DD) by submission; names: the submissions.
+
+    Raises:
+        BadInput: no such submission, one named twice, or no such day.
+    """
+    path = root / JOINED
+    if not path.exists() and not path.is_symlink():
+        return {}
+    table = files.table(files.read(path, TABLE_LIMIT), JOINED_COLUMNS)
+    found: dict[str, str] = {}
+    for row, (name, day) in enumerate(zip(table["submission"], table["date"], strict=True)):
+        where = f"{path}: line {line_of(row)}"
+        if name not in names:
+            raise BadInput(f"{where}: there is no submission {name}; take the row out")
+        if name in found:
+            raise BadInput(f"{where}: {name} stands there twice; keep one row")
+        try:
+            date.fromisoformat(day)
+        except ValueError as error:
+            raise BadInput(f"{where}: {day} is no day; write it as 2026-03-31") from error
+        found[name] = day
     return found
 
 
@@ -240,32 +292,21 @@ def _reported(folder: Path, card: ReportedCard) -> Reported:
     return reported
 
 
-def _reference_of(folder: Path, card: Card, references: Mapping[str, Reference]) -> Reference | None:
-    """The Reference of the card's track; a card that names its data, yet describes others, is refused."""
-    track, data = card.track, card.track.data
-    if found := references.get(track.digest):
+def _reference_of(
+    path: Path, card: Card, references: Mapping[str, Reference], at_hand: Reference | None
+) -> Reference | None:
+    """The Reference of the card's track; a card that describes known data as others is refused."""
+    track = card.track
+    check_known_data(path, track, [reference.track for reference in references.values()])
+    found = references.get(track.digest)
+    if found is not None or at_hand is None:
         return found
-    tracks = [reference.track for reference in references.values()]
-    namesakes = [other.data for other in tracks if skeleton(other.data.name) == skeleton(data.name)]
-    if namesakes and data.manifest not in {other.manifest for other in namesakes}:
-        raise BadInput(
-            f"{folder / files.CARD}: track.data.manifest is {data.manifest}, yet the data set {shown(data.name)!r} has "
-            f"{namesakes[0].manifest}; submit a run on these data, or name the data set otherwise"
-        )
-    for other in tracks:
-        if data.manifest == other.data.manifest and _on(track, other.data).digest == other.digest:
-            ours, theirs = data.model_dump(exclude={"name"}), other.data.model_dump(exclude={"name"})
-            field = next(name for name in ours if ours[name] != theirs[name])
-            raise BadInput(
-                f"{folder / files.CARD}: track.data.{field} is {ours[field]}, that of the reference {other.name} is "
-                f"{theirs[field]}; submit a run on these data"
-            )
+    if track.digest == at_hand.track.digest:
+        return at_hand
+    # Outside the house its data may bear another name.
+    renamed = at_hand.track.data.model_copy(update={"name": track.data.name})
+    check_known_data(path, track, [on(at_hand.track, renamed)])
     return None
-
-
-def _on(track: Track, data: Data) -> Track:
-    """The same question asked of other data; made anew, since a copy would keep the digest."""
-    return Track(task=track.task, protocol=track.protocol, seed=track.seed, split=track.split, data=data)
 
 
 def _check_against(path: Path, queries: Mapping[EpisodeKey, Query], reference: Reference) -> None:

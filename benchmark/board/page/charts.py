@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from benchmark.board.digits import rounded
 from benchmark.board.entry import Bin, Entry, Figure, Ranked, TrackBoard
 from benchmark.score.groups import letter
 from benchmark.score.metrics import Metric
@@ -93,7 +94,9 @@ def reliability(bins: Sequence[Bin], what: str) -> Markup:
     for point in bins:
         parts += _whisker(box.x(point.score), box, Figure(point.share, point.low, point.high))
     parts += _axes(box, "mean score", "share of positives")
-    told = "; ".join(f"mean score {b.score:.2f}: {b.share:.2f} positive of {b.clips} clips" for b in bins)
+    told = "; ".join(
+        f"mean score {rounded(b.score, 2)}: {rounded(b.share, 2)} positive of {b.clips} clips" for b in bins
+    )
     return _svg(260, 262, f"Reliability, {what}", told or "No bin has clips.", parts)
 
 
@@ -113,19 +116,22 @@ def roc_in_words(points: Sequence[tuple[float, float]]) -> str:
     """The curve at three places that a reader may care for."""
     best = {limit: max((t for f, t in points if f <= limit), default=0.0) for limit in (0.1, 0.2, 0.5)}
     return "Finds " + ", ".join(
-        f"{found:.2f} of the positives at a false positive rate of {limit:g} or less" for limit, found in best.items()
+        f"{rounded(found, 2)} of the positives at a false positive rate of {limit:g} or less"
+        for limit, found in best.items()
     )
 
 
 def pr_in_words(points: Sequence[tuple[float, float]]) -> str:
     """The curve at three places that a reader may care for."""
     best = {least: max((p for r, p in points if r >= least), default=0.0) for least in (0.25, 0.5, 0.75)}
-    return "Precision is " + ", ".join(f"{found:.2f} at a recall of {least:g} or more" for least, found in best.items())
+    return "Precision is " + ", ".join(
+        f"{rounded(found, 2)} at a recall of {least:g} or more" for least, found in best.items()
+    )
 
 
 def patients_in_words(values: Sequence[float | None]) -> str:
     """The same figures as a sentence; nobody is named."""
-    known = [f"{value:.2f}" for value in values if value is not None]
+    known = [rounded(value, 2) for value in values if value is not None]
     without = len(values) - len(known)
     said = f"Of {len(values)} patients, lowest first: {', '.join(known) or 'none'}"
     return said + (f"; {without} with clips of one class only, so without a figure" if without else "")
@@ -160,7 +166,7 @@ def apart(track: TrackBoard) -> Markup:
         parts += [_path("dot", f"M{x} {y}h0") for y in heights]
     parts.append(_text(box.x(0.5), box.bottom + 34, "ROC-AUC", "middle"))
     told = "; ".join(f"{ranked.entry.method}: {_said(_roc_auc(ranked.entry))}" for ranked in rows)
-    title = f"ROC-AUC with 95% intervals, best first: {track.title}"
+    title = f"ROC-AUC with 95% intervals, in the order of the table: {track.title}"
     return _svg(514 + 18 * len(groups), round(box.bottom) + 42, title, told, parts)
 
 
@@ -200,8 +206,8 @@ def _said(figure: Figure | None) -> str:
     if figure is None or figure.value is None:
         return "withheld, fewer than 5 patients" if figure is not None and figure.suppressed else "no figure"
     if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}, no interval"
-    return f"{figure.value:.3f}, interval {figure.low:.2f} to {figure.high:.2f}"
+        return f"{rounded(figure.value, 3)}, no interval"
+    return f"{rounded(figure.value, 3)}, interval {figure.low:.2f} to {figure.high:.2f}"
 
 
 def _levels(box: Box) -> list[str]:

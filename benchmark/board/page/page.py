@@ -22,8 +22,10 @@ from typing import Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from benchmark.board.digits import counted, rounded
 from benchmark.board.entry import Board, Entry, Figure, Ranked, TrackBoard
 from benchmark.board.page import charts
+from benchmark.board.tracks import CHANCE, quotation
 from benchmark.score.metrics import Metric
 from benchmark.submission.card import BOARD_SHOTS, Card, ReportedCard
 
@@ -42,7 +44,7 @@ STATUSES = {
     "reported": "figures as their authors give them; nothing was scored here",
 }
 KINDS = {"method": "methods", "trivial": "chance and trivial cues", "ablation": "ablations"}
-VIDEOS = {"rendered": "rendered video", "real": "real video"}
+VIDEOS = {"rendered": "rendered video", "real": "real video", "unstated": "not stated"}
 
 Kind = Literal["text", "number", "figure"]
 
@@ -108,12 +110,12 @@ RENDERED = Banner(
 )
 REPORTED = Banner(
     "reported",
-    "Reported by a paper, not re-scored here.",
+    "Reported by its authors, not scored here.",
     "Never ranked, and not comparable with any other table.",
 )
 UNSCORED = Banner(
     "reported",
-    "Reported by their authors, not re-scored here.",
+    "Reported by their authors, not scored here.",
     "No predictions that could be scored here came with these figures, so none is ranked.",
 )
 
@@ -196,7 +198,7 @@ def _choices(board: Board) -> dict[str, list[Choice]]:
 
 def video_of(entry: Entry) -> str:
     """A key of VIDEOS."""
-    return "rendered" if entry.rendered else "real"
+    return "rendered" if entry.rendered else "real" if _is_card(entry) else "unstated"
 
 
 def reference(metric: Metric, track: TrackBoard) -> float | None:
@@ -210,13 +212,13 @@ def reference(metric: Metric, track: TrackBoard) -> float | None:
 
 def number(value: float | None) -> str:
     """Three places, or a dash."""
-    return "—" if value is None else f"{value:.3f}"
+    return "—" if value is None else rounded(value, 3)
 
 
 def interval(figure: Figure) -> str:
     """`[0.63, 0.91]~`; a dash in it where there is no interval or it is one point."""
     known = figure.low is not None and figure.high is not None and figure.low != figure.high
-    return (f"[{figure.low:.2f}, {figure.high:.2f}]" if known else "[—]") + figure.mark
+    return (f"[{rounded(figure.low or 0, 2)}, {rounded(figure.high or 0, 2)}]" if known else "[—]") + figure.mark
 
 
 def thousands(value: int) -> str:
@@ -247,6 +249,33 @@ def averaged_over(track: TrackBoard) -> tuple[int, ...]:
     return card.shots if isinstance(card, ReportedCard) else BOARD_SHOTS
 
 
+def curves_over(entry: Entry) -> list[int]:
+    """The shots whose scores a clip's mean is over: the board's, or all where one of these is missing."""
+    return list(BOARD_SHOTS) if entry.averaged is not None else sorted(entry.per_shot)
+
+
+def standing(ranked: Ranked, track: TrackBoard) -> str:
+    """A row's rank with its tie, and how it stands to chance."""
+    if ranked.rank is None:
+        return "Not ranked."
+    rows = counted(sum(other.rank is not None for other in track.rows), "row")
+    rank = f"Rank {ranked.rank}, " + (f"shared by {ranked.tied} of {rows}." if ranked.tied > 1 else f"of {rows}.")
+    chance = {
+        "above": "Told apart above chance.",
+        "below": "Told apart from chance, but below it.",
+        "alike": "Not told apart from chance.",
+        None: "" if ranked.entry.baseline == CHANCE else "No chance row is ranked on this track.",
+    }
+    return f"{rank} {chance[ranked.chance]}".strip()
+
+
+def marks_of(track: TrackBoard) -> str:
+    """The marks that stand behind a figure of the track."""
+    entries = [ranked.entry for ranked in track.rows]
+    shown = [*(e.averaged for e in entries if e.averaged), *(by for e in entries for by in e.per_shot.values())]
+    return "".join(figure.mark for figures in shown for figure in figures.values())
+
+
 def _is_card(entry: Entry) -> bool:
     return isinstance(entry.card, Card)
 
@@ -273,10 +302,18 @@ def _environment() -> Environment:
         "averaged_over": averaged_over,
         "columns_of": columns_of,
         "video_of": video_of,
+        "curves_over": curves_over,
+        "standing": standing,
         "reference": reference,
     }
     environment.filters |= {"number": number, "interval": interval, "seconds": seconds, "words": words}
-    environment.filters |= {"thousands": thousands, "breakable": breakable}
+    environment.filters |= {
+        "thousands": thousands,
+        "breakable": breakable,
+        "quotation": quotation,
+        "marks_of": marks_of,
+        "places": rounded,
+    }
     return environment
 
 

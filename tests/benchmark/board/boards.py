@@ -59,7 +59,7 @@ def demo_track() -> TrackBoard:
     for at, line in enumerate(DEMO.strip().splitlines()):
         method, baseline, init, size, kind, figures = (part.strip() for part in line.split("|"))
         entry = scored(card, method, baseline, init, size, kind, [float(part) for part in figures.split()], at)
-        rows.append(Ranked(entry, 1 if at == 0 else 2))
+        rows.append(Ranked(entry, *((1, 1, "above") if at == 0 else (2, 11, None if method == "chance" else "alike"))))
     names = [row.entry.submission for row in rows]
     return TrackBoard(
         digest=card.digest,
@@ -161,8 +161,8 @@ def paper_track() -> TrackBoard:
     ]
     return TrackBoard(
         digest="paper",
-        name="paper-2603-12887",
-        title="As printed in arXiv 2603.12887",
+        name="reported-paper-2603-12887",
+        title='Reported: as printed, by "arXiv 2603.12887"',
         task=of.task,
         protocol=of.protocol,
         data=of.data,

@@ -64,11 +64,11 @@ def test_a_row_shows_all_that_was_asked_for_in_this_order():
     }
 
 
-def test_the_floor_is_marked_and_last_and_a_missing_date_is_a_dash():
+def test_the_floor_is_marked_and_a_missing_date_is_a_dash():
     rows = table(render_markdown(small()))
     assert [row["method"].split(" ")[0] for row in rows] == ["best", "poor", "chance"]
     assert rows[2]["method"] == "chance (trivial)"
-    assert rows[2]["rank, group"] == "2 b"
+    assert rows[2]["rank, group"] == "2 b (2 tied)"
     assert rows[1]["date"] == "—"
     assert rows[1]["init"] == "random-init"
 
@@ -122,13 +122,14 @@ def test_what_is_missing_suppressed_or_degenerate_is_said():
     assert (shown["Brier [95%]"], shown["s a unit"], shown["worst patient"]) == (r"0.500 [—]†\*", "—", "—")
 
 
-def test_latex_is_booktabs_with_a_line_above_the_floor():
+def test_latex_is_booktabs_with_a_line_above_what_is_not_ranked():
     tex = render_latex(small())
     first = tex[: tex.index(r"\end{table*}")]
-    assert [first.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 2, 1]
-    body = first.split(r"\midrule")
-    assert "chance (trivial)" in body[2]
-    assert "chance (trivial)" not in body[1]
+    assert [first.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+    said = render_latex(
+        board([entry("a"), entry("b"), entry("said", status="reported")], {track().digest: ranking({"a": 1, "b": 1})})
+    )
+    assert said.index("1 (2 tied) & b") < said.rindex(r"\midrule") < said.index("said &")
     columns = re.search(r"\\begin\{tabular\}\{([lr]+)\}", first).group(1)
     lines = [line for line in first.splitlines() if line.endswith(r"\\")]
     assert len(lines) == 4
@@ -227,3 +228,24 @@ def test_in_latex_no_row_begins_with_what_a_line_end_takes_for_its_argument():
     row = replace(entry("evil"), method="[1em]", status="reported")
     for line in render_latex(board([row])).splitlines():
         assert not line.lstrip().startswith(("[", "*"))
+
+
+def test_ties_are_shown_and_are_a_column_of_their_own_beside_the_number():
+    assert [row["tied"] for row in json.loads(render_json(small()))["tracks"][0]["rows"]] == [1, 2, 2]
+    rows = list(csv.DictReader(io.StringIO(render_csv(small()))))
+    assert {(row["method"], row["rank"], row["tied"]) for row in rows} >= {("best", "1", "1"), ("poor", "2", "2")}
+
+
+def test_a_publications_note_is_a_quotation_and_its_heading_says_reported():
+    text = render_markdown(small())
+    assert '## Reported: its track, by "arXiv 1"' in text
+    assert "In their words:\n\n> compare nothing" in text
+    assert "Reported: its track" in render_latex(small())
+
+
+def test_nearly_1_is_not_shown_as_1_and_a_mark_is_explained_only_where_it_stands():
+    odd = figures(0.9999)
+    per_shot = {2: figures(0.5) | {"brier": Figure(0.1, 0.1, 0.1, "†")}}
+    text = render_markdown(board([entry("m", averaged=odd, per_shot=per_shot)]))
+    assert "&gt;0.999 [0.30, 0.95]" in text
+    assert "†" not in text

@@ -171,7 +171,7 @@ def test_a_submission_says_what_it_is_before_its_figures(made: dict[str, str]) -
     for said in ("re-scored", "Rendered video: says nothing about patients.", "Random-init.", "2 TEST PATIENTS"):
         assert said in before
     paper = Parsed(made["submissions/paper-2603-12887.html"]).all("main")[0].text
-    assert "Reported by a paper, not re-scored here." in paper[: paper.index("Figures")]
+    assert "Reported by its authors, not scored here." in paper[: paper.index("Figures")]
 
 
 def test_banners_follow_the_track() -> None:
@@ -180,7 +180,7 @@ def test_banners_follow_the_track() -> None:
 
     assert looks(demo_track()) == ["Rendered video"]
     assert looks(site()) == ["Reported by their authors"]
-    assert looks(paper_track()) == ["Reported by a paper"]
+    assert looks(paper_track()) == ["Reported by its authors"]
     mixed = replace(site(), rows=(*site().rows, demo_track().rows[0]))
     assert looks(mixed) == []
 
@@ -319,3 +319,22 @@ def test_averages_are_said_to_be_over_the_boards_shots_or_the_papers() -> None:
     card = paper.rows[0].entry.card.model_copy(update={"shots": (5, 10)})
     row = Ranked(replace(paper.rows[0].entry, card=card), None)
     assert "averages over 5 and 10 shots" in page_files(Board((replace(paper, rows=(row,)),)))["index.html"]
+
+
+def test_a_submission_tells_its_tie_its_standing_to_chance_and_the_shots_of_its_curves(made: dict[str, str]) -> None:
+    first, second = made["submissions/demo-0-motion-features.html"], made["submissions/demo-3-csn.html"]
+    assert "Rank 1, of 12 rows. Told apart above chance." in first
+    assert "Rank 2, shared by 11 of 12 rows. Not told apart from chance." in second
+    assert "ROC curve, 2, 3 and 4 shots." in first
+    assert "2 (11 tied)" in made["index.html"]
+
+
+def test_publications_are_quoted_and_of_no_stated_video(made: dict[str, str]) -> None:
+    page = Parsed(made["index.html"])
+    assert {e.attributes["data-video"] for e in page.all("tr", **{"data-status": "reported"})} == {"real", "unstated"}
+    assert "<h1>Reported: " in made["submissions/paper-2603-12887.html"]
+
+
+def test_a_mark_is_explained_only_where_one_stands(made: dict[str, str]) -> None:
+    assert "†" not in made["index.html"]
+    assert "<b>~</b>" in made["index.html"]

@@ -125,7 +125,7 @@ def test_words_and_boxes_filter_and_the_count_is_told(opened: Open) -> None:
     page.get_by_label("Find").fill("Zero_Shot RODENT")
     expect(told).to_have_text("1 of 23 rows shown.")
     assert methods(page) == ["zero_shot(head=rodent-prototype)"]
-    expect(page.locator("#paper-2603-12887 .no-rows")).to_be_visible()
+    expect(page.locator("#reported-paper-2603-12887 .no-rows")).to_be_visible()
     page.get_by_label("Find").fill("")
     page.get_by_label("rendered video").uncheck()
     page.get_by_label("ablations").uncheck()
@@ -280,6 +280,13 @@ def test_print_is_light_whole_and_without_controls(opened: Open) -> None:
         expect(page.locator(control).first).to_be_hidden()
     for region in page.locator(".scroll").all():
         assert region.evaluate("e => e.scrollWidth <= e.clientWidth && getComputedStyle(e).overflowX === 'visible'")
+
+
+def test_in_portrait_nothing_falls_off_the_paper(opened: Open) -> None:
+    page = opened(viewport={"width": 794, "height": 1123})
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 794
+    expect(page.locator(f"{DEMO} th[data-key=pool]")).to_be_hidden()
 
 
 def test_without_javascript_it_is_the_boards_tables(opened: Open) -> None:

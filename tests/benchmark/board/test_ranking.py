@@ -144,3 +144,11 @@ def test_groups_of_more_rows_than_can_be_read_are_not_listed(monkeypatch):
     found = rank(separated(), QUIET)
     assert found.joined == ()
     assert found.ranks["wrong"] == 3
+
+
+def test_who_is_told_apart_from_chance_and_on_which_side():
+    found = rank(replace(separated(), chance=frozenset({"wrong"})), QUIET)
+    assert (found.above_chance, found.below_chance) == (("also-right", "right"), ())
+    found = rank(replace(separated(), chance=frozenset({"right"})), QUIET)
+    assert (found.above_chance, found.below_chance) == ((), ("wrong",))
+    assert rank(separated(), QUIET).above_chance == ()

@@ -43,7 +43,7 @@ def test_the_same_clips_in_a_folder_of_another_name_are_one_track_and_the_refere
     assert board.name == "clinic-forecast-5s-clinical-patient-disjoint"
 
 
-def test_scored_rows_best_first_then_reported_ones_then_the_floor():
+def test_scored_rows_best_first_then_reported_ones_the_floor_where_its_figures_put_it():
     rows = [
         entry("chance", 0.99, kind="trivial"),
         entry("said", 0.95, status="reported"),
@@ -54,7 +54,7 @@ def test_scored_rows_best_first_then_reported_ones_then_the_floor():
     ]
     for seed in range(5):
         (board,) = track_boards(random.Random(seed).sample(rows, len(rows)), {}, {})
-        assert names(board) == ["good", "a-tie", "b-tie", "partial", "said", "chance"]
+        assert names(board) == ["chance", "good", "a-tie", "b-tie", "partial", "said"]
 
 
 def test_a_publication_is_a_track_of_its_own_in_its_order_without_ranks():
@@ -62,7 +62,9 @@ def test_a_publication_is_a_track_of_its_own_in_its_order_without_ranks():
     (paper,) = [board for board in boards if board.reported_only]
     assert [(row.entry.method, row.rank) for row in paper.rows] == [("B", None), ("A", None)]
     assert boards[-1] is paper
-    assert "compare nothing" in paper.notes
+    assert paper.quoted == "compare nothing"
+    assert paper.title == 'Reported: its track, by "arXiv 1"'
+    assert paper.name == "reported-paper"
     assert warnings_of(paper) == (tracks.REPORTED_ONLY,)
 
 
@@ -96,12 +98,12 @@ def test_nothing_stands_over_a_table_of_real_re_scored_rows():
 
 
 def test_who_is_above_the_floor_is_said_and_that_there_is_none():
-    rows = [entry("a", method="Best"), entry("chance", kind="trivial")]
+    rows = [entry("a", method="Best"), entry("chance", kind="trivial", baseline="chance")]
     found = ranking({"a": 1, "chance": 2}, above_floor=("a",))
     (board,) = track_boards(rows, {track().digest: found}, {})
-    assert "Told apart above chance and every trivial cue: Best." in board.notes
+    assert "Told apart above chance: Best." in board.notes
     (board,) = track_boards(rows, {track().digest: ranking({"a": 1, "chance": 1})}, {})
-    assert "Told apart above chance and every trivial cue: no row." in board.notes
+    assert "Told apart above chance: no row." in board.notes
     (board,) = track_boards(rows[:1], {}, {})
     assert any(note.startswith("No floor") for note in board.notes)
 
@@ -135,3 +137,27 @@ def test_a_name_of_strange_letters_is_a_plain_file_name():
     assert board.name == "b-x-forecast-5s-clinical-patient-disjoint"
     other = replace(entry("n", of=track(name="b x", manifest="4" * 64)))
     assert len({board.name for board in track_boards([entry("m", of=track(name="b/x")), other], {}, {})}) == 2
+
+
+def test_without_a_chance_row_nothing_is_said_of_the_floor_and_with_it_every_row_beaten_is_named():
+    cue = entry("cue", 0.5, kind="trivial")
+    (board,) = track_boards([entry("a"), cue], {track().digest: ranking({"a": 1, "cue": 2}, above_floor=("a",))}, {})
+    assert tracks.NO_CHANCE in board.notes
+    assert not any("Told apart above" in note for note in board.notes)
+    assert any("of 1 pair." in note for note in board.notes)
+    chance = entry("z", 0.4, kind="trivial", baseline="chance", method="chance")
+    found = ranking({"a": 1, "cue": 2, "z": 2}, above_floor=("a",)).model_copy(update={"above_chance": ("a",)})
+    (board,) = track_boards([entry("a"), cue, chance], {track().digest: found}, {})
+    assert "Told apart above all of chance, cue: a." in board.notes
+    assert [(row.rank, row.tied, row.chance) for row in board.rows] == [(1, 1, "above"), (2, 2, "alike"), (2, 2, None)]
+
+
+def test_ranked_rows_stand_by_rank_then_by_roc_auc():
+    rows = [entry("low", 0.6), entry("high", 0.9), entry("cue", 0.8, kind="trivial"), entry("first", 0.5)]
+    (board,) = track_boards(rows, {track().digest: ranking({"first": 1, "low": 2, "high": 2, "cue": 2})}, {})
+    assert names(board) == ["first", "high", "cue", "low"]
+
+
+def test_a_source_cannot_close_its_quotation():
+    (board,) = track_boards(printed(source='x" scored here\u201d'), {}, {})
+    assert board.title == "Reported: its track, by \"x' scored here'\""

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from benchmark.score.metrics import METRICS
 from benchmark.score.summary import Scores
 from benchmark.submission.card import (
+    SMALLEST_CELL,
     Card,
     ClaimedFigure,
     ClaimedScores,
@@ -55,11 +56,16 @@ def hashed(text: str, digits: int = 64) -> str:
 
 
 def draw_track(
-    number: int = 0, *, patients: int = PATIENTS, shots: Sequence[int] = SHOTS, episodes: int = EPISODES
+    number: int = 0,
+    *,
+    patients: int = PATIENTS,
+    with_positives: int = PATIENTS,
+    shots: Sequence[int] = SHOTS,
+    episodes: int = EPISODES,
 ) -> Drawn:
     """Labels and episodes of a made-up data set."""
     rows = [
-        (hashed(f"clip {number} {p} {c}", 16), hashed(f"patient {number} {p}", 16), c % 2)
+        (hashed(f"clip {number} {p} {c}", 16), hashed(f"patient {number} {p}", 16), int(c % 2 and p < with_positives))
         for p in range(patients)
         for c in range(CLIPS_A_PATIENT)
     ]
@@ -144,7 +150,8 @@ def write_submissions(
     root: Path, count: int = 3, *, tracks: int = 1, scored_claims: bool = True, references: bool = True
 ) -> list[Path]:
     """`count` submissions, dealt over `tracks`, and the References beside them."""
-    drawn = [draw_track(number) for number in range(tracks)]
+    with_positives = PATIENTS if scored_claims else SMALLEST_CELL - 1  # so few that all must be withheld
+    drawn = [draw_track(number, with_positives=with_positives) for number in range(tracks)]
     if references:
         for one in drawn:
             write_reference(one.reference, root / "references" / one.reference.track.name.replace("_", "-"))

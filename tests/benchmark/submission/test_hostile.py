@@ -297,10 +297,17 @@ HIDDEN = {
 }
 
 
+def in_own_words(folder: Path) -> None:
+    """So that any init and any kind of animal can stand there."""
+    field("method", "weights", value="a" * 64)(folder)
+    field("track", "task", "name", value="a-task-of-our-own")(folder)
+
+
 @pytest.fixture
 def tried(root: Path) -> Callable[[tuple[str | int, ...], str], str | None]:
     """Put a text into the card and verify; the refusal, or None."""
     folder = root / "made-up-0001"
+    in_own_words(folder)
     before = (folder / "submission.yaml").read_bytes()
 
     def attempt(place: tuple[str | int, ...], text: str) -> str | None:
@@ -346,6 +353,7 @@ MARKUP = "<script>alert(1)</script> & \"'`| ![x](https://example.org) {{7*7}} \\
 
 
 def test_markup_is_accepted_and_left_as_it_is(folder: Path, drawn_texts: list[tuple[str | int, ...]]) -> None:
+    in_own_words(folder)
     for place in drawn_texts:
         field(*place, value=MARKUP)(folder)
     card = read_card(folder)

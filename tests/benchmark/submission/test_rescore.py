@@ -15,7 +15,7 @@ from benchmark.submission.card import Method
 from benchmark.submission.rescore import rescored, scored
 from benchmark.submission.verify import Verified, read_references, verify
 from tasks.errors import BadInput
-from tests.benchmark.submission.synthetic import Drawn, claims, draw_track, predictions_of, write_files
+from tests.benchmark.submission.synthetic import Drawn, claims, draw_track, predictions_of, withheld, write_files
 from tests.benchmark.submission.tampering import edit_card, edit_json
 
 RESULTS = "results.json"
@@ -49,10 +49,8 @@ def test_figures_are_those_of_the_predictions(folder: Path, drawn: Drawn, tmp_pa
 def test_a_claim_that_does_not_hold_is_refused_with_both_values(folder: Path, tmp_path: Path) -> None:
     held = json.loads((folder / RESULTS).read_text())["per_shot"][1]["metrics"]["roc_auc"]["value"]
 
-    def claim(value: float | None, interval: object = None) -> None:
-        edit_json(
-            folder, RESULTS, lambda c: c["per_shot"][1]["metrics"]["roc_auc"].update(value=value, interval=interval)
-        )
+    def claim(value: float | None, **rest: object) -> None:
+        edit_json(folder, RESULTS, lambda c: c["per_shot"][1]["metrics"]["roc_auc"].update(value=value, **rest))
 
     claim(held + 9e-10)
     assert rescored(verified(folder), tmp_path).claims_off_by == pytest.approx(9e-10, rel=1e-3)
@@ -61,13 +59,50 @@ def test_a_claim_that_does_not_hold_is_refused_with_both_values(folder: Path, tm
         rescored(verified(folder), tmp_path)
     assert repr(held) in str(refusal.value)
     assert repr(held + 2e-9) in str(refusal.value)
-    claim(None)
+    claim(None, interval=None)
     with pytest.raises(BadInput, match="roc_auc is None, scored again it is"):
         rescored(verified(folder), tmp_path)
 
 
+def test_a_claimed_interval_that_does_not_hold_is_refused_with_both(folder: Path, tmp_path: Path) -> None:
+    held = json.loads((folder / RESULTS).read_text())["averaged"]["metrics"]["brier"]["interval"]
+
+    def claim(**ends: float) -> None:
+        edit_json(folder, RESULTS, lambda c: c["averaged"]["metrics"]["brier"].update(interval={**held, **ends}))
+
+    claim(low=held["low"] - 9e-7)
+    rescored(verified(folder), tmp_path)
+    for end in ("low", "high"):
+        claim(**{end: held[end] + (2e-6 if end == "high" else -2e-6)})
+        with pytest.raises(BadInput, match="averaged over shots 2, 3, 4: brier: the interval is") as refusal:
+            rescored(verified(folder), tmp_path)
+        assert f"scored again it is {held['low']!r} to {held['high']!r}" in str(refusal.value)
+    edit_json(folder, RESULTS, lambda c: c["averaged"]["metrics"]["brier"].update(interval=None))
+    with pytest.raises(BadInput, match="brier: the interval is null, scored again"):
+        rescored(verified(folder), tmp_path)
+
+
+def test_a_figure_may_be_suppressed_for_few_patients_alone(folder: Path, tmp_path: Path) -> None:
+    held = json.loads((folder / RESULTS).read_text())["per_shot"][1]["metrics"]["roc_auc"]["value"]
+    hidden = {"value": None, "interval": None, "suppressed": True}
+    edit_json(folder, RESULTS, lambda c: c["per_shot"][1]["metrics"]["roc_auc"].update(hidden))
+    with pytest.raises(BadInput, match="shots 3: roc_auc is suppressed, scored again it is") as refusal:
+        rescored(verified(folder), tmp_path)
+    assert repr(held) in str(refusal.value)
+    for positive, allowed in ((4, True), (5, False)):
+        drawn = draw_track(with_positives=positive)
+        table, root = predictions_of(drawn, 1), tmp_path / str(positive)
+        write_files(root, drawn, table, withheld(drawn), Method(name="m", baseline="m"))
+        found = verify(root, {drawn.reference.track.digest: drawn.reference})
+        if allowed:
+            assert rescored(found, tmp_path / "cache").claims_off_by == 0
+        else:
+            with pytest.raises(BadInput, match="is suppressed"):
+                rescored(found, tmp_path / "cache")
+
+
 @pytest.mark.parametrize(
-    ("field", "told"), [("patients", 11), ("positive_clips", 23), ("negative_clips", 25), ("missing_predictions", 1)]
+    ("field", "told"), [("patients", 11), ("positive_clips", 23), ("negative_clips", 23), ("missing_predictions", 1)]
 )
 def test_a_count_that_does_not_hold_is_refused(folder: Path, tmp_path: Path, field: str, told: int) -> None:
     edit_json(folder, RESULTS, lambda c: c["averaged"].update({field: told}))

@@ -118,7 +118,7 @@ def test_figures_are_those_of_score_and_hold_to_the_last_bit_where_the_labels_ar
     reference = reference_of_run(run, read_site_key(site))
     scores = {one.method: one for one in score_run(tables.made, tables.clips, tables.planned).methods}
     for name in ("good", "poor"):
-        checked = verify(out / f"clinic-forecast-5s-{name}", {reference.track.digest: reference})
+        checked = verify(out / f"clinic-forecast-5s-{name}", {}, reference)
         assert checked.status == "re-scored"
         again = rescored(checked, tmp_path / "cache")
         assert again.claims_off_by == 0

@@ -232,6 +232,113 @@ def test_rendered_data_cannot_be_passed_off_as_a_hospitals(folder: Path, referen
     assert "track.data.rendered is False" in refused(folder, references)
 
 
+def _card_on_another_track(folder: Path, **data: object) -> None:
+    edit_card(folder, lambda card: (card["track"].update(seed=1), card["track"]["data"].update(data)))
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"name": "ward-7", "rendered": False}, "track.data.rendered is False"),
+        ({"name": "ward-7", "rendered": False, "manifest": "f" * 64}, "track.data.rendered is False"),
+        ({"name": "ward-7", "rendered": False, "pool": "f" * 64}, "track.data.rendered is False"),
+        ({"name": "ward-7"}, "track.data.name is ward-7"),
+        ({"name": "ward-7", "manifest": "f" * 64, "patients": 99}, "track.data.patients is 99"),
+        ({"name": "ward-7", "manifest": "f" * 64, "positives": 99}, "track.data.positives is 99"),
+        ({"name": "ward-7", "manifest": "f" * 64, "negatives": 99}, "track.data.negatives is 99"),
+        (
+            {"name": "ward-7", "rendered": False, "manifest": "f" * 64, "pool": "f" * 64},
+            "its clips are those of the data set 'made-up-0'",
+        ),
+        ({"name": "ward-7", "manifest": "f" * 64, "pool": "f" * 64}, "its clips are those of the data set 'made-up-0'"),
+    ],
+)
+def test_known_data_stay_what_they_are_on_any_track(
+    folder: Path, references: dict[str, Reference], data: dict[str, object], sentence: str
+) -> None:
+    _card_on_another_track(folder)
+    assert verify(folder, references).status == "reported"
+    _card_on_another_track(folder, **data)
+    assert sentence in refused(folder, references)
+
+
+def test_known_data_bear_their_name_on_their_own_track_too(folder: Path, references: dict[str, Reference]) -> None:
+    edit_card(folder, lambda card: card["track"]["data"].update(name="ward-7"))
+    assert "track.data.name is ward-7, that of the reference made-up-0" in refused(folder, references)
+
+
+def test_labels_at_hand_may_be_of_data_with_another_name_outside(folder: Path, drawn: Drawn) -> None:
+    edit_card(folder, lambda card: card["track"]["data"].update(name="ward-7"))
+    assert verify(folder, {}, drawn.reference).status == "re-scored"
+    _card_on_another_track(folder)
+    assert verify(folder, {}, drawn.reference).status == "reported"
+    _card_on_another_track(folder, rendered=False)
+    with pytest.raises(BadInput, match=r"track\.data\.rendered is False"):
+        verify(folder, {}, drawn.reference)
+
+
+def test_more_clips_than_the_data_have_are_refused_without_labels(folder: Path) -> None:
+    def thin(content: dict) -> None:
+        for scores in (*content["per_shot"], content["averaged"]):
+            scores.update(positive_clips=None)
+
+    edit_json(folder, RESULTS, thin)
+    edit_card(folder, lambda card: card["track"]["data"].update(positives=23))
+    assert "has predictions of 48 clips, track.data has 47" in refused(folder, {})
+
+
+@pytest.mark.parametrize(
+    ("method", "sentence"),
+    [
+        ({"size": "base", "init": "k400"}, "method.init is 'k400', yet method.weights is null"),
+        ({"size": "base", "init": "k400-ssl", "name": "m(stage1=cccccccc)"}, "yet method.weights is null"),
+        ({"size": "base", "init": "Random"}, "method.init is 'Random', yet method.weights is null"),
+        ({"size": "tiny", "init": "k400", "weights": "a" * 64}, "yet method.size is tiny"),
+        ({"size": "tiny", "init": "-"}, "method.size is tiny, whose method.init can only be random"),
+    ],
+)
+def test_initial_weights_of_nowhere_are_refused(
+    folder: Path, references: dict[str, Reference], method: dict[str, str], sentence: str
+) -> None:
+    stage = {"what": "stage 1", "weights": "b" * 64, "rendered": False, "test_patients": 0}
+    edit_card(folder, lambda card: (card["method"].update(method), card["pretraining"].append(stage)))
+    assert sentence in refused(folder, references)
+    edit_card(folder, lambda card: card["method"].update(size="base", init="k400", weights="a" * 64))
+    verify(folder, references)
+
+
+def test_a_row_that_is_named_by_its_stage_1_needs_no_other_weights(
+    folder: Path, references: dict[str, Reference]
+) -> None:
+    stage = {"what": "stage 1", "weights": "b" * 64, "rendered": False, "test_patients": 0}
+    told = {"size": "base", "init": "k400-ssl", "name": "m(stage1=bbbbbbbb)"}
+    edit_card(folder, lambda card: (card["method"].update(told), card["pretraining"].append(stage)))
+    verify(folder, references)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "sentence"),
+    [
+        ("task", {"sop_s": 4.0}, "track.task.sop_s is 4.0, that of the shipped forecast_5s is 5.0"),
+        ("task", {"name": "Forecast_5s"}, "track.task.name is Forecast_5s, that of the shipped forecast_5s"),
+        ("protocol", {"donors": 3}, "track.protocol.donors is 3, that of the shipped patient_disjoint is 2"),
+        ("task", {"sop_s": 4.0, "name": "forecast_4s"}, None),
+        ("task", {"window_s": 4.0, "onset_type": "eeg", "description": "of our own"}, None),
+        ("protocol", {"description": "of our own"}, None),
+    ],
+)
+def test_a_shipped_specs_name_stands_for_it_but_for_what_run_lets_one_change(
+    folder: Path, part: str, changes: dict[str, object], sentence: str | None
+) -> None:
+    edit_card(folder, lambda card: card["track"][part].update(changes))
+    if sentence is None:
+        assert verify(folder, {}).status == "reported"
+    else:
+        said = refused(folder, {})
+        assert sentence in said
+        assert "give it a name of its own" in said
+
+
 def test_predictions_of_another_data_set_are_refused(
     root: Path, folder: Path, references: dict[str, Reference]
 ) -> None:
@@ -289,6 +396,22 @@ CLAIMS: dict[str, tuple[Callable[[dict], object], str]] = {
     ),
     "a metric is missing": (lambda c: c["averaged"]["metrics"].pop("roc_auc"), "roc_auc is missing"),
     "shots twice": (lambda c: c["per_shot"].append(c["per_shot"][0]), "per_shot has the shots 2, 3, 4, 2"),
+    "more patients than there are": (
+        lambda c: c["per_shot"][0].update(patients=13),
+        "shots 2: patients is 13, track.data has 12",
+    ),
+    "more positive clips than there are": (
+        lambda c: c["averaged"].update(positive_clips=25),
+        "shots 2, 3, 4: positive_clips is 25, track.data has 24",
+    ),
+    "more negative clips than there are": (
+        lambda c: c["averaged"].update(negative_clips=25),
+        "negative_clips is 25, track.data has 24",
+    ),
+    "an average that is none": (
+        lambda c: c["averaged"]["metrics"]["roc_auc"].update(value=c["averaged"]["metrics"]["roc_auc"]["value"] + 2e-9),
+        "averaged over shots 2, 3, 4: roc_auc is",
+    ),
     "averaged over others": (lambda c: c["averaged"].update(shots=[2, 5]), "averaged is over the shots 2, 5"),
 }
 
@@ -337,12 +460,22 @@ def test_names_that_differ_in_case_width_or_spaces_alone_are_refused(root: Path,
 
 
 def test_one_name_may_stand_for_two_sizes_and_on_two_tracks_but_not_twice_for_the_same(root: Path) -> None:
-    edit_card(root / "made-up-0001", lambda card: card["method"].update(name="made-up 2", size="tiny"))
+    edit_card(root / "made-up-0001", lambda card: card["method"].update(name="made-up 2", size="tiny", init="random"))
     write_submission(root / "elsewhere", draw_track(1), 2, scored_claims=False)
     assert len(verify_all(root)) == 4
-    edit_card(root / "made-up-0001", lambda card: card["method"].update(size="-"))
+    edit_card(root / "made-up-0001", lambda card: card["method"].update(size="-", init="-"))
     with pytest.raises(BadInput, match="is in made-up-0001 already"):
         verify_all(root)
+
+
+def test_the_same_predictions_may_not_stand_on_a_track_twice(root: Path) -> None:
+    copy = Path(shutil.copytree(root / "made-up-0001", root / "zz-copy"))
+    edit_card(copy, lambda card: card["method"].update(name="our own"))
+    with pytest.raises(BadInput, match="its predictions are those of made-up-0001") as refusal:
+        verify_all(root)
+    assert str(copy) in str(refusal.value)
+    edit_card(copy, lambda card: card["track"].update(seed=1))
+    assert len(verify_all(root)) == 4
 
 
 def write_reported(folder: Path, rows: list[dict]) -> None:
@@ -384,6 +517,9 @@ def test_reproduced_is_said_of_the_very_predictions_that_were(root: Path) -> Non
     (root / "reproduced.csv").write_text(f"{header}made-up-0001,{hashes.predictions},3e-05,1e-06\n")
     with pytest.raises(BadInput, match=r"reproduced\.csv: line 2: .*off by 3e-05"):
         verify_all(root)
+    (root / "reproduced.csv").write_text(f"{header}made-up-0001,{hashes.predictions},3e-08,1.1e-06\n")
+    with pytest.raises(BadInput, match=r"line 2: the tolerance of made-up-0001 is 1\.1e-06, 1e-06 is the most"):
+        verify_all(root)
 
 
 def test_what_is_no_submission_may_not_lie_under_the_root(root: Path) -> None:
@@ -415,6 +551,35 @@ def test_the_command_tells_of_every_submission_and_every_fault(
     assert [line[:7] for line in said.err.splitlines()] == ["error: "] * 2
     assert "1.0000001" in said.err.splitlines()[0]
     assert "results.json: is missing" in said.err.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ("made-up-0001,2026-02-30", "2026-02-30 is no day"),
+        ("made-up-0009,2026-02-03", "there is no submission made-up-0009"),
+        ("made-up-0000,2026-02-03", "made-up-0000 stands there twice"),
+        ("made-up-0001,3.2.2026", "write a date such as 2026-03-31"),
+    ],
+)
+def test_the_command_looks_at_the_dates_of_a_root(
+    root: Path, own_cache: Path, capsys: pytest.CaptureFixture[str], row: str, sentence: str
+) -> None:
+    (root / "joined.csv").write_text("submission,date\nmade-up-0000,2026-02-03\n")
+    assert run_cli(f"verify {root} --quiet") == 0
+    (root / "joined.csv").write_text(f"submission,date\nmade-up-0000,2026-02-03\n{row}\n")
+    assert run_cli(f"verify {root} --quiet") == 2
+    said = capsys.readouterr().err
+    assert "joined.csv: line 3" in said
+    assert sentence in said
+    assert run_cli(f"verify {root / 'made-up-0001'} --quiet") == 0
+
+
+def test_the_command_refuses_references_that_are_not_there(
+    root: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_cli(f"verify {root} --references {root / 'nowhere'} --quiet") == 2
+    assert f"--references {root / 'nowhere'}: is no folder" in capsys.readouterr().err
 
 
 def test_the_command_prints_json_for_machines(root: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
