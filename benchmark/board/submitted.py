@@ -37,6 +37,7 @@ from benchmark.submission.tables import Column, line_of
 from benchmark.submission.verify import JOINED, REPRODUCED_COLUMNS, Verified, verify_all
 from tasks.errors import BadInput
 
+DIGITS = 9
 TRIVIAL = (CHANCE, "clip_metadata", "motion_energy", "motion_features")
 PROBE = "probe_"
 JOINED_COLUMNS = {
@@ -174,7 +175,7 @@ def _own(row: Row, card: Card, joined: str | None) -> Entry:
         track=card.track.digest,
         per_shot=per_shot,
         averaged=averaged,
-        worst_patient=worst.roc_auc if worst else None,
+        worst_patient=_steady(worst.roc_auc) if worst else None,
         pretraining=_pretraining(card),
         cost_s=(cost.fit_s + cost.predict_s) / cost.units if cost.units else None,
         device=cost.device,
@@ -228,19 +229,28 @@ def _claimed(results: Results) -> tuple[dict[int, dict[Metric, Figure]], dict[Me
 
 def _figure(value: float | None, interval: Interval | None, suppressed: bool = False) -> Figure:
     if interval is None:
-        return Figure(value, suppressed=suppressed)
+        return Figure(_steady(value), suppressed=suppressed)
     marks = {
         "†": interval.degenerate,
         "~": interval.source == PATIENTS and not interval.validated,
         "*": interval.source != PATIENTS,
     }
     mark = "".join(mark for mark, so in marks.items() if so)
-    return Figure(value, interval.low, interval.high, mark, suppressed)
+    return Figure(_steady(value), _steady(interval.low), _steady(interval.high), mark, suppressed)
+
+
+def _steady(value: float | None) -> float | None:
+    """Without the last digits, which differ from one processor to another, as the board's bytes must not."""
+    return None if value is None else round(value, DIGITS)
 
 
 def _plots(curves: Curves) -> Plots:
-    bins = tuple(Bin(one.clips, one.score, one.share, one.low, one.high) for one in curves.reliability)
-    return Plots(curves.roc, curves.pr, bins, curves.patients)
+    bins = tuple(
+        Bin(one.clips, *(round(value, DIGITS) for value in (one.score, one.share, one.low, one.high)))
+        for one in curves.reliability
+    )
+    roc, pr = (tuple((round(x, DIGITS), round(y, DIGITS)) for x, y in points) for points in (curves.roc, curves.pr))
+    return Plots(roc, pr, bins, tuple(map(_steady, curves.patients)))
 
 
 def _printed(verified: Verified, card: ReportedCard, joined: str | None) -> tuple[Entry, ...]:

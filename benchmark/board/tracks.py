@@ -42,7 +42,7 @@ MOST_NAMED = 12
 def track_boards(
     entries: Sequence[Entry], rankings: Mapping[str, Ranking], data_names: Mapping[str, str]
 ) -> tuple[TrackBoard, ...]:
-    """One table a track: measured data first, then rendered, then publications.
+    """One table a track: filmed data first, then rendered, then publications; forecasts before their controls.
 
     rankings and data_names: by track digest. Without a name there, a track bears that of its first submission.
     """
@@ -56,7 +56,13 @@ def track_boards(
         tail = digest[:8] if doubled[called[digest]] > 1 else ""
         name = f"{called[digest]}-{tail}" if tail else called[digest]
         boards.append(_board(rows, rankings.get(digest), data_names.get(digest), name, f" [{tail}]" if tail else ""))
-    return tuple(sorted(boards, key=lambda board: (board.reported_only, board.rendered, board.name)))
+    return tuple(sorted(boards, key=lambda board: (board.reported_only, board.rendered, _detects(board), board.name)))
+
+
+def _detects(board: TrackBoard) -> bool:
+    """Whether it is a positive control: seizures that are there already."""
+    track = _track(board.rows[0].entry)
+    return track is not None and track.task.kind == "detect"
 
 
 def warnings_of(track: TrackBoard) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ def _columns(shots: tuple[int, ...]) -> Iterator[Column]:
     yield Column("pool", "Pool", "text")
     yield Column("pretraining", "Pre-training declared", "text")
     yield Column("cost", "Cost, s a unit", "number")
-    yield Column("date", "On the board since", "text")
+    yield Column("date", "Since", "text")
 
 
 def _index(board: Board) -> str:
