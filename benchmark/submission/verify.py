@@ -111,7 +111,7 @@ def verify(folder: Path, references: Mapping[str, Reference], at_hand: Reference
     predictions = _predictions(folder, card, results, queries, reference)
     if predictions is not None:
         others = () if reference is not None else (*references.values(), *([at_hand] if at_hand else []))
-        check_clips(folder / files.PREDICTIONS, set(predictions["clip"]), card.track.data, others)
+        check_clips(folder / files.PREDICTIONS, set(predictions["clip"].unique().tolist()), card.track.data, others)
     return Verified(name, folder, card, results, environment, episodes, predictions, None, reference)
 
 
