@@ -129,12 +129,16 @@ def leaderboard(
 
     One table for each task, protocol, data set and onset type. The tables of local runs are `seizure-bench score RUN`.
     """
+    import gc
+
     from benchmark.board import publish
     from benchmark.board.submitted import build_board
     from benchmark.files import cache_folder
     from benchmark.progress import Progress
 
     publish.check_options(submissions, format_, out, check)
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)  # nearly all that a board is made of is kept: looking for garbage is a tenth
     board = build_board(submissions, cache_folder(), Progress(quiet))
     if out is not None:
         print("\n".join(map(str, publish.write_board(board, out))))
