@@ -137,7 +137,6 @@ def leaderboard(
     from benchmark.progress import Progress
 
     publish.check_options(submissions, format_, out, check)
-    gc.freeze()
     gc.set_threshold(100_000, 50, 50)  # nearly all that a board is made of is kept: looking for garbage is a tenth
     board = build_board(submissions, cache_folder(), Progress(quiet))
     if out is not None:
