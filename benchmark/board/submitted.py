@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from functools import cache as once
 from pathlib import Path
 
@@ -29,21 +28,14 @@ from benchmark.score.metrics import METRICS, FloatArray, Metric
 from benchmark.score.predictions import split_by_shots
 from benchmark.score.summary import Scores
 from benchmark.score.uncertainty import PATIENTS, Interval
-from benchmark.submission import files
 from benchmark.submission.card import BOARD_SHOTS, Card, ClaimedScores, ReportedCard, ReportedFigures, Results
 from benchmark.submission.reference import Reference
 from benchmark.submission.rescore import Curves, Rescored, rescored
-from benchmark.submission.tables import Column, line_of
-from benchmark.submission.verify import JOINED, REPRODUCED_COLUMNS, Verified, verify_all
-from tasks.errors import BadInput
+from benchmark.submission.verify import Verified, read_joined, verify_all
 
 DIGITS = 9
 TRIVIAL = (CHANCE, "clip_metadata", "motion_energy", "motion_features")
 PROBE = "probe_"
-JOINED_COLUMNS = {
-    "submission": REPRODUCED_COLUMNS["submission"],
-    "date": Column(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "S10", "a date such as 2026-03-31"),
-}
 NOT_STATED = "not stated"
 PRINTED: tuple[Metric, ...] = ("balanced_accuracy", "roc_auc", "pr_auc")
 
@@ -71,7 +63,7 @@ def build_board(root: Path, cache: Path, progress: Progress) -> Board:
         BadInput: at the first fault in any of them; the sentence names it.
     """
     verified = verify_all(root)
-    dates = read_dates(root, [one.name for one in verified])
+    dates = read_joined(root, [one.name for one in verified])
     rows = []
     with progress.track("scoring", len(verified)) as advance:
         for number, one in enumerate(verified, start=1):
@@ -88,31 +80,6 @@ def entries_of(row: Row, joined: str | None = None) -> tuple[Entry, ...]:
     """The rows of a submission: one, or as many as a publication printed. joined: date at which it joined the board."""
     card = row.verified.card
     return _printed(row.verified, card, joined) if isinstance(card, ReportedCard) else (_own(row, card, joined),)
-
-
-def read_dates(root: Path, names: Sequence[str]) -> dict[str, str]:
-    """From joined.csv under a root, if it is there: date (YYYY-MM-DD) by submission.
-
-    Raises:
-        BadInput: no such submission, one named twice, or no such day.
-    """
-    path = root / JOINED
-    if not path.exists() and not path.is_symlink():
-        return {}
-    table = files.table(files.read(path, files.MIB), JOINED_COLUMNS)
-    found: dict[str, str] = {}
-    for row, (name, day) in enumerate(zip(table["submission"], table["date"], strict=True)):
-        where = f"{path}: line {line_of(row)}"
-        if name not in names:
-            raise BadInput(f"{where}: there is no submission {name}; take the row out")
-        if name in found:
-            raise BadInput(f"{where}: {name} stands there twice; keep one row")
-        try:
-            date.fromisoformat(day)
-        except ValueError as error:
-            raise BadInput(f"{where}: {day} is no day; write it as 2026-03-31") from error
-        found[name] = day
-    return found
 
 
 def clip_scores(row: Verified, reference: Reference) -> FloatArray:
