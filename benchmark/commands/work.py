@@ -65,7 +65,9 @@ def run(
     workers: Annotated[
         int | None, typer.Option(help="Processes that share the work; default: this one alone (docs/running.md).")
     ] = None,
-    gpus: Annotated[int | None, typer.Option(help="As many workers, each with a GPU of its own.")] = None,
+    gpus: Annotated[
+        int | None, typer.Option(help="A worker on each; with --workers as well, so many share them.")
+    ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="Workers on this Ray cluster (HOST:PORT or auto), which you must trust.")
     ] = None,

@@ -169,7 +169,7 @@ def _shift(
             group.batches.extend(_batches(_clips_in(asked), machine.workers))
         groups.append(group)
     methods = tuple(todo[0][0] for _, todo in ready.values())
-    device = "cuda" if machine.gpu_each else machine.device or "cpu"
+    device = "cuda" if machine.gpus else machine.device or "cpu"
     machine = replace(machine, device=device)
     return Shift(pairs, episodes, data, methods, tuple(spans), machine, progress, Rota(groups), outcome)
 
@@ -260,11 +260,8 @@ def _serve(number: int, shift: Shift) -> None:
 def _new_worker(machine: Machine) -> Any:
     import ray
 
-    return (
-        ray.remote(Worker)
-        .options(num_cpus=machine.threads, num_gpus=int(machine.gpu_each), scheduling_strategy="SPREAD")
-        .remote()
-    )
+    gpu = 1 / machine.to_a_gpu if machine.gpus else 0
+    return ray.remote(Worker).options(num_cpus=machine.threads, num_gpus=gpu, scheduling_strategy="SPREAD").remote()
 
 
 def _greeted(worker: Any, shift: Shift) -> str | None:

@@ -39,21 +39,26 @@ from tasks.errors import BadInput
 class Machine:
     """Where and how the work is done: none of it changes a prediction beyond the stated tolerance.
 
-    `threads` are those of one work unit. `workers` is how many processes share the work, each with a GPU of its own
-    where `gpu_each`; `ray_address` is the cluster that they run on (None: this machine).
+    `threads` are those of one work unit. `workers` is how many processes share the work, and the GPUs if there are
+    `gpus`: one each, or `workers // gpus` to a GPU. `ray_address` is the cluster they run on (None: this machine).
     """
 
     device: str | None
     threads: int
     cache: Path
     workers: int = 1
-    gpu_each: bool = False
+    gpus: int = 0
     ray_address: str | None = None
 
     @property
     def alone(self) -> bool:
         """Whether this process does all the work."""
         return self.workers == 1 and self.ray_address is None
+
+    @property
+    def to_a_gpu(self) -> int:
+        """How many workers share a GPU; 0: they have none."""
+        return self.workers // self.gpus if self.gpus else 0
 
 
 @dataclass

@@ -65,7 +65,7 @@ def ray_for(machine: Machine) -> Iterator[None]:
                 ray.init(
                     address="local",
                     num_cpus=machine.workers * machine.threads,
-                    num_gpus=machine.workers if machine.gpu_each else 0,
+                    num_gpus=machine.gpus,
                     include_dashboard=False,
                     object_store_memory=STORE_BYTES,
                     _node_ip_address="127.0.0.1",
@@ -130,12 +130,13 @@ def _refuse_silence(address: str) -> None:
 def refuse_room(machine: Machine, nodes: list[dict[str, float]]) -> None:
     """Raise BadInput where the nodes cannot hold all workers at once."""
     per_cpu = [int(node.get("CPU", 0) // machine.threads) for node in nodes]
-    per_gpu = [int(node.get("GPU", 0)) for node in nodes]
-    room = sum(map(min, per_cpu, per_gpu)) if machine.gpu_each else sum(per_cpu)
+    per_gpu = [int(node.get("GPU", 0)) * machine.to_a_gpu for node in nodes]
+    room = sum(map(min, per_cpu, per_gpu)) if machine.gpus else sum(per_cpu)
     if room < machine.workers:
-        flag, gpu = ("--gpus", "a GPU and ") if machine.gpu_each else ("--workers", "")
+        flags = f"--gpus {machine.gpus}" if machine.to_a_gpu == 1 else f"--workers {machine.workers}"
+        gpu = {0: "", 1: "a GPU and "}.get(machine.to_a_gpu, f"1/{machine.to_a_gpu} of a GPU and ")
         raise BadInput(
-            f"{flag} {machine.workers}: the cluster's {len(nodes)} nodes have room for {room}, each with {gpu}"
+            f"{flags}: the cluster's {len(nodes)} nodes have room for {room} workers, each with {gpu}"
             f"{machine.threads} CPUs; ask for fewer, or for fewer --threads"
         )
 

@@ -137,7 +137,7 @@ class Crew:
     @property
     def size(self) -> int:
         """How many workers that makes."""
-        return self.gpus or self.workers or 1
+        return self.workers or self.gpus or 1
 
 
 def machine_of(
@@ -153,11 +153,11 @@ def machine_of(
     if device is not None:
         refuse_device(device, needed)
     if crew.gpus and not crew.ray_address:
-        device = "cuda" if crew.gpus == 1 else None
+        device = "cuda" if crew.size == 1 else None
         if needed:
             refuse_gpus(crew.gpus)
     threads = threads or threads_of(crew)
-    return Machine(device, threads, cache, crew.size, bool(crew.gpus), crew.ray_address)
+    return Machine(device, threads, cache, crew.size, crew.gpus or 0, crew.ray_address)
 
 
 def threads_of(crew: Crew) -> int:
@@ -197,10 +197,11 @@ def _executor(machine: Machine) -> Callable[..., Outcome]:
 
 def crew_words(machine: Machine) -> str:
     """Who works, for people: "2 workers on this machine, 1 thread a work unit"."""
-    kind = "GPU worker" if machine.gpu_each else "worker"
+    kind = "GPU worker" if machine.gpus else "worker"
+    shared = f", {machine.to_a_gpu} to a GPU" if machine.to_a_gpu > 1 else ""
     where = f"the Ray cluster at {machine.ray_address}" if machine.ray_address else "this machine"
     threads = f"{machine.threads} thread{'s' * (machine.threads > 1)} a work unit"
-    return f"{machine.workers} {kind}{'s' * (machine.workers > 1)} on {where}, {threads}"
+    return f"{machine.workers} {kind}{'s' * (machine.workers > 1)} on {where}{shared}, {threads}"
 
 
 def plan_text(session: Session, policy: Policy, as_json: bool, machine: Machine | None = None) -> str:
@@ -294,8 +295,11 @@ def refuse_crew(crew: Crew, device: str | None) -> None:
     for flag, count in (("--workers", crew.workers), ("--gpus", crew.gpus)):
         if count is not None and count < 1:
             raise BadInput(f"{flag} {count}: there must be at least 1; leave it out to work in this process alone")
-    if crew.workers and crew.gpus:
-        raise BadInput(f"--workers {crew.workers} --gpus {crew.gpus}: name one; with --gpus each GPU has one worker")
+    if crew.workers and crew.gpus and crew.workers % crew.gpus:
+        raise BadInput(
+            f"--workers {crew.workers} --gpus {crew.gpus}: workers share the GPUs evenly; use --workers "
+            f"{-(-crew.workers // crew.gpus) * crew.gpus}, or leave it out for one to a GPU"
+        )
     if crew.gpus and device is not None:
         raise BadInput(f"--device {device} --gpus {crew.gpus}: --gpus gives each worker a GPU; leave --device out")
     if crew.ray_address and not (crew.workers or crew.gpus):
@@ -303,7 +307,7 @@ def refuse_crew(crew: Crew, device: str | None) -> None:
             f"--ray-address {crew.ray_address}: say how many workers: --workers N, or --gpus N with a GPU each"
         )
     if device not in (None, "cpu") and (crew.size > 1 or crew.ray_address):
-        raise BadInput(f"--device {device} --workers {crew.size}: workers do not share a GPU; use --gpus N")
+        raise BadInput(f"--device {device} --workers {crew.size}: leave --device out; --gpus N gives them GPUs")
 
 
 def refuse_gpus(wanted: int) -> None:

@@ -86,15 +86,17 @@ def _replicates(records: Sequence[Record]) -> dict[str, _Replicates]:
 
 def _made(records: Sequence[Record], replicates: dict[str, _Replicates]) -> pd.DataFrame:
     """Every prediction as a row of the table that `score_run` reads."""
-    parts = []
+    parts: list[tuple[Sequence[str], tuple[str, int, int, int]]] = []
+    scores: list[float] = []
     for record in records:
         if record.predictions is None:
             continue
-        number = replicates[row_name(record)].number
-        for replicate, scores in enumerate(record.predictions.scores):
-            part = _part(record, number(record.unit.train_seed, replicate), record.predictions.clip_ids)
-            parts.append(part.assign(score=np.array(scores)))
-    return pd.concat(parts, ignore_index=True)
+        unit, number = record.unit, replicates[row_name(record)].number
+        for replicate, of_clips in enumerate(record.predictions.scores):
+            place = (row_name(record), unit.shots, unit.episode, number(unit.train_seed, replicate))
+            parts.append((record.predictions.clip_ids, place))
+            scores += of_clips
+    return _table(parts).assign(score=np.array(scores))
 
 
 def _planned(
@@ -103,19 +105,21 @@ def _planned(
     replicates: dict[str, _Replicates],
 ) -> pd.DataFrame:
     """Every prediction there should be: each method that has begun, on each saved episode of its shots."""
-    begun = {(row_name(record), record.unit.shots): record for record in records}
-    parts = [
-        _part(record, number, queries[shots, episode]).assign(shots=shots, episode=episode)
-        for (name, shots), record in sorted(begun.items())
-        for (of_shots, episode) in sorted(queries)
-        if of_shots == shots
-        for number in range(replicates[name].number(replicates[name].train_seeds, 0))
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def _part(record: Record, replicate: int, clips: Sequence[str]) -> pd.DataFrame:
-    unit = record.unit
-    return pd.DataFrame({"clip_id": list(clips)}).assign(
-        method=row_name(record), shots=unit.shots, episode=unit.episode, replicate=replicate
+    begun = {(row_name(record), record.unit.shots) for record in records}
+    return _table(
+        [
+            (queries[shots, episode], (name, shots, episode, number))
+            for (name, shots) in sorted(begun)
+            for (of_shots, episode) in sorted(queries)
+            if of_shots == shots
+            for number in range(replicates[name].number(replicates[name].train_seeds, 0))
+        ]
     )
+
+
+def _table(parts: Sequence[tuple[Sequence[str], tuple[str, int, int, int]]]) -> pd.DataFrame:
+    """A row a clip of every part: its id, then method, shots, episode and replicate. One frame, not one a part."""
+    places = pd.DataFrame([place for _, place in parts], columns=["method", "shots", "episode", "replicate"])
+    rows = places.loc[places.index.repeat([len(clips) for clips, _ in parts])].reset_index(drop=True)
+    rows.insert(0, "clip_id", [clip for clips, _ in parts for clip in clips])
+    return rows

@@ -292,20 +292,72 @@ def run_deadly(folder: Path, data_set: Path, task: str) -> None:
     print(json.dumps([outcome.done, outcome.failed]))
 
 
-def test_a_unit_that_kills_its_worker_is_tried_three_times_and_costs_no_other(data_set, short_task, tmp_path):
+class Meeting(BaselineSettings):
+    """Where processes meet, and how many."""
+
+    folder: str = ""
+    wanted: int = 1
+
+
+class TellsGpu:
+    """Waits until so many processes work at once, and says which GPU Ray has given to its own."""
+
+    Settings, inits, input = Meeting, (), None
+
+    def __init__(self, settings, scale):
+        self.meeting = Path(settings.folder)
+        self.wanted = settings.wanted
+
+    def setup(self, context):
+        pass
+
+    def fit(self, support):
+        (self.meeting / str(os.getpid())).touch()
+        wait_for(lambda: len(list(self.meeting.iterdir())) == self.wanted)
+
+    def predict(self, query):
+        return np.full(len(query), 0.5)
+
+    def card(self):
+        return {"gpu": os.environ["CUDA_VISIBLE_DEVICES"], "process": str(os.getpid())}
+
+
+def run_on_shared_gpus(folder: Path, data_set: Path, task: str) -> None:
+    """Ray is told of 2 GPUs; who has no network looks for none."""
+    session = session_in(folder / "run", folder / "cache", data_set, task, ("chance",))
+    (folder / "meeting").mkdir()
+    method = Method(
+        "tells_gpu", TellsGpu, Meeting(folder=str(folder / "meeting"), wanted=4), Scale("tiny", "random", 3.0)
+    )
+    session = replace(session, pairs=plan_units([method], session.episodes, session.card))
+    machine = Machine(None, 1, folder / "cache", workers=4, gpus=2)
+    assert not run_session(session, machine, "only-missing", QUIET).failed
+    print(json.dumps([record.card for record in session.folder.records()]))
+
+
+def in_own_process(function: Callable[[Path, Path, str], None], *words: object):
+    """What the function prints, as JSON."""
+    name = function.__name__
     code = (
-        "import sys; from pathlib import Path; from tests.benchmark.run.test_cluster import run_deadly; "
-        "run_deadly(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
+        f"import sys; from pathlib import Path; from tests.benchmark.run.test_cluster import {name}; "
+        f"{name}(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), str(data_set), short_task],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=WITHIN_S,
+        [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=WITHIN_S
     )
     assert ended.returncode == 0, ended.stderr
-    done, failed = json.loads(ended.stdout)
+    return json.loads(ended.stdout)
+
+
+def test_workers_that_share_a_gpu_each_see_one_alone(data_set, short_task, tmp_path):
+    cards = in_own_process(run_on_shared_gpus, tmp_path, data_set, short_task)
+    seen_by = {card["process"]: card["gpu"] for card in cards}
+    assert all(card["gpu"] == seen_by[card["process"]] for card in cards)
+    assert sorted(seen_by.values()) == ["0", "0", "1", "1"]
+
+
+def test_a_unit_that_kills_its_worker_is_tried_three_times_and_costs_no_other(data_set, short_task, tmp_path):
+    done, failed = in_own_process(run_deadly, tmp_path, data_set, short_task)
     assert done == 4 * EPISODES - 1
     assert [key.partition("-e")[2][:3] for key in failed] == ["001"]
     assert all("lost 3 times with it in hand" in error for error in failed.values())
@@ -316,9 +368,9 @@ def test_flags_that_contradict_each_other_are_refused(capsys, data_set, short_ta
     for flags, said in (
         ("--workers 0", "--workers 0: … leave it out"),
         ("--gpus 0", "--gpus 0: … leave it out"),
-        ("--workers 2 --gpus 2", "--workers 2 --gpus 2 … name one"),
+        ("--workers 3 --gpus 2", "--workers 3 --gpus 2 … evenly; use --workers 4"),
         ("--gpus 1 --device cpu", "--device cpu --gpus 1 … leave --device out"),
-        ("--workers 2 --device cuda", "--device cuda … use --gpus"),
+        ("--workers 2 --device cuda", "--device cuda … --gpus N gives"),
         ("--ray-address auto", "--ray-address auto … --workers N"),
         ("--ray-address nonsense --workers 1", "--ray-address nonsense … HOST:PORT"),
         ("--ray-address ray://host:1 --workers 1", "ray://host:1 … HOST:PORT"),
