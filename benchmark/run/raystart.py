@@ -31,7 +31,7 @@ REMEDY = "start it (`ray start --head`, and on this machine `ray start --address
 ASK = """
 import json, sys, ray
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
-print(json.dumps([node["Resources"] for node in ray.nodes() if node["Alive"]]))
+print("\\nNODES", json.dumps([node["Resources"] for node in ray.nodes() if node["Alive"]]), flush=True)
 """
 
 
@@ -112,7 +112,9 @@ def rooms_at(address: str) -> list[dict[str, float]]:
     if asked.returncode:
         said = [line for line in asked.stderr.splitlines() if line.strip()] or ["no reason given"]
         raise BadInput(f"--ray-address {address}: cannot be joined ({said[-1].strip()[:200]}); {REMEDY}")
-    nodes: list[dict[str, float]] = json.loads(asked.stdout.splitlines()[-1])
+    # Ray's own threads may log to stdout at any moment.
+    (answer,) = (line for line in asked.stdout.splitlines() if line.startswith("NODES "))
+    nodes: list[dict[str, float]] = json.loads(answer.removeprefix("NODES "))
     return nodes
 
 
