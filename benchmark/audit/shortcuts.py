@@ -39,6 +39,7 @@ from benchmark.audit.findings import FaultName, Finding
 from benchmark.data.dataset import TaskData
 from benchmark.progress import Progress
 from benchmark.score.multiple import holm
+from benchmark.words import counted
 from tasks.errors import BadInput
 
 LEVEL = 0.05
@@ -267,7 +268,7 @@ def _finding(cue: CueResult, clips: int, patients: int) -> Finding:
     what, remedy = REMEDIES[cue.name]
     figures = (
         f"ROC-AUC {cue.roc_auc:.2f} with patients left out in turn, permutation p {cue.p:.2g} "
-        f"({cue.holm_p:.2g} after Holm over all cues); {clips} clips of {patients} patients"
+        f"({cue.holm_p:.2g} after Holm over all cues); {clips} clips of {counted(patients, 'patient')}"
     )
     return Finding(cue.name, "soft", f"{what} tells the label; {remedy}", (figures, *cue.direction.split("; ")))
 
@@ -277,8 +278,9 @@ def _unsaid(cues: Sequence[CueResult], best_p: float, clips: int, patients: int)
     if best_p * len(cues) < LEVEL:
         return ()
     first = (
-        f"{clips} clips of {patients} patients are too few to show a shortcut: even a cue equal to the label would get "
-        f"p {best_p:.2g}, {min(1.0, best_p * len(cues)):.2g} after Holm over {len(cues)} cues; look yourself"
+        f"{clips} clips of {counted(patients, 'patient')} are too few to show a shortcut: even a cue equal to the "
+        f"label would get p {best_p:.2g}, {min(1.0, best_p * len(cues)):.2g} after Holm over {len(cues)} cues; "
+        "look yourself"
     )
     strong = sorted((cue for cue in cues if cue.roc_auc >= MATTERS), key=lambda cue: -cue.roc_auc)
     return (first, *(f"{c.name}, untested: ROC-AUC {c.roc_auc:.2f}; {c.direction}" for c in strong))

@@ -17,6 +17,7 @@ from benchmark.files import write_atomically
 from benchmark.score.comparison import ALPHA
 from benchmark.score.groups import letter
 from benchmark.score.power import MOST_PATIENTS, Range
+from benchmark.words import counted
 from tasks.errors import BadInput
 
 SHARED = "Methods that share a letter were not told apart."
@@ -57,11 +58,12 @@ def _impossible(report: Report) -> list[str]:
         of = f" of {report.patients}, which tell methods apart," if best.contributing < report.patients else ""
         holm_too = f", {min(1.0, adjusted):.2g} after Holm over {tests} pairs" if best.smallest_p <= ALPHA else ""
         return [
-            f"With {best.contributing} patients{of} the smallest p an exact paired test can reach is "
+            f"With {counted(best.contributing, 'patient')}{of} the smallest p an exact paired test can reach is "
             f"{best.smallest_p:.3g}{holm_too}: no difference can be significant here, however large."
         ]
     return [
-        f"{cell(pair.first)} and {cell(pair.second)}: only {pair.test.contributing} of {pair.test.patients} patients "
+        f"{cell(pair.first)} and {cell(pair.second)}: only {pair.test.contributing} of "
+        f"{counted(pair.test.patients, 'patient')} "
         f"tell them apart, so p cannot fall below {pair.test.smallest_p:.2g}."
         for pair in report.pairs
         if pair.test.smallest_p > ALPHA
@@ -116,11 +118,11 @@ def _head(report: Report) -> str:
     tests, exact = len(report.pairs), all(pair.test.exact for pair in report.pairs)
     shots = " and ".join(map(str, report.shots))
     ways = "every subset of the patients" if exact else "every subset of the patients, or 20,000 random ones beyond 16"
-    counted = "the one pair" if tests == 1 else f"{'the' if report.against else 'all'} {tests} pairs"
-    family = f"{counted} with {cell(report.against)}" if report.against else counted
+    pairs = "the one pair" if tests == 1 else f"{'the' if report.against else 'all'} {tests} pairs"
+    family = f"{pairs} with {cell(report.against)}" if report.against else pairs
     left_out = f" ({', '.join(map(str, report.shots_left_out))} shots only some methods have: left out)"
     return (
-        f"Unit: the patient. {report.patients} patients, {report.positives + report.negatives} clips "
+        f"Unit: the patient. {counted(report.patients, 'patient')}, {report.positives + report.negatives} clips "
         f"({report.positives} positive, {report.negatives} negative); every method on the same episodes of {shots} "
         f"shots{left_out if report.shots_left_out else ''}, scores averaged over episodes, figures over shots. Test: "
         f"exact, two-sided; the two methods' scores are exchanged for {ways}. Family: {family}, Holm."
@@ -203,17 +205,22 @@ def check_outputs(out: Path | None, plot: Path | None) -> None:
 def save(report: Report, out: Path | None, plot: Path | None) -> None:
     """Write text or JSON, and the picture, each in one step and by its file's ending."""
     check_outputs(out, plot)
-    if out is not None:
-        write_atomically(out, as_json(report) if out.suffix == ".json" else as_text(report))
-    if plot is not None:
-        write_atomically(plot, draw(picture_of(report), plot.suffix.removeprefix(".")))
+    text = (as_json if out and out.suffix == ".json" else as_text)(report)
+    picture = draw(picture_of(report), plot.suffix.removeprefix(".")) if plot else b""
+    for flag, path, content in (("--out", out, text), ("--plot", plot, picture)):
+        if path is not None:
+            try:
+                write_atomically(path, content)
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise BadInput(f"{flag} {path}: cannot be written ({reason}); name another file") from error
 
 
 def picture_of(report: Report) -> Picture:
     """The report as a picture."""
     apart = {pair.first: pair.told_apart for pair in report.pairs} if report.against else {}
     shots = " and ".join(map(str, report.shots))
-    note = f"Grey: 95% interval over {report.patients} patients. "
+    note = f"Grey: 95% interval over {counted(report.patients, 'patient')}. "
     if report.against:
         note += (
             f"Filled: told apart from {report.against} (exact paired test over patients, Holm over {len(apart)}, 5%)."

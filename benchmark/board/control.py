@@ -12,6 +12,7 @@ from benchmark.run.records import RunFolder
 from benchmark.run.tables import read_predictions
 from benchmark.run.units import RunCard
 from benchmark.score.control import CONTROL_METRICS, ControlFigure, ControlScores, score_control
+from benchmark.words import counted
 from tasks.errors import BadInput
 
 READING = (
@@ -71,7 +72,7 @@ class Control:
         card, data = self.card, self.card.data
         shots = sorted({shots for one in self.scores for shots in one.shots})
         return (
-            f"{data.positives} positive and {data.negatives} negative clips of {data.patients} patients; "
+            f"{data.positives} positive and {data.negatives} negative clips of {counted(data.patients, 'patient')}; "
             f"{card.protocol.episodes} episodes at each of {', '.join(map(str, shots))} shots, seed {card.seed}."
         )
 

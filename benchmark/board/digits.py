@@ -9,8 +9,3 @@ def rounded(value: float, digits: int) -> str:
     if value < 1 <= float(text):
         return f">{1 - 10**-digits:.{digits}f}"
     return f"<{10**-digits:.{digits}f}" if float(text) == 0 < value else text
-
-
-def counted(number: int, word: str) -> str:
-    """`1 pair`, `1,225 pairs`."""
-    return f"{number:,} {word}{'s' * (number != 1)}"

@@ -32,6 +32,7 @@ from benchmark.score.calibration import CLIPS_A_BIN, Calibration, Estimate, cali
 from benchmark.score.metrics import FloatArray
 from benchmark.score.patients import per_patient, worst_patient
 from benchmark.score.predictions import prediction_table, split_by_shots
+from benchmark.words import counted
 from tasks.errors import BadInput
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _draw_bins(axes: Axes, scores: FloatArray, labels: FloatArray) -> None:
 
 
 def _counted(found: Calibration) -> str:
-    return f"{found.clips} clips of {found.patients} patients"
+    return f"{found.clips} clips of {counted(found.patients, 'patient')}"
 
 
 def _in_words(found: Calibration) -> list[str]:

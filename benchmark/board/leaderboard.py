@@ -20,6 +20,7 @@ from benchmark.board.table import ABSENT, aligned, cell, csv_text
 from benchmark.board.tracks import MARKS, groups_by_row, quotation, warnings_of
 from benchmark.score.metrics import METRICS, Metric
 from benchmark.submission.card import BOARD_SHOTS
+from benchmark.words import counted
 
 SCHEMA = 1
 SHOTS = ", ".join(map(str, BOARD_SHOTS))
@@ -146,8 +147,10 @@ def _list(lines: Iterable[str]) -> str:
 
 
 def _facts(track: TrackBoard) -> list[str]:
-    clips = f"{track.positives} positive and {track.negatives} negative clips of {track.patients} patients"
-    data = track.data if track.patients is None else f"{track.data}: {clips}"
+    data = track.data
+    if track.patients is not None:
+        patients = counted(track.patients, "patient")
+        data += f": {track.positives} positive and {track.negatives} negative clips of {patients}"
     return [f"Task: {track.task}", f"Protocol: {track.protocol}", f"Data: {data}"]
 
 

@@ -26,6 +26,7 @@ from tabulate import tabulate
 from benchmark.score.metrics import METRICS, Metric
 from benchmark.score.summary import MethodScores, Scores
 from benchmark.score.uncertainty import CLIPS, PATIENTS, Interval
+from benchmark.words import counted
 
 RENDERED = "Rendered demo data: these numbers say nothing about patients."
 RANDOM_INIT = (
@@ -144,7 +145,8 @@ def _markdown_table(table: _Table) -> str:
 def _clips(table: _Table) -> str:
     """How much data the table stands on, from the row that is most complete."""
     most = max((row.scores.averaged.counts for row in table.rows), key=lambda counts: counts.predictions)
-    return f"{most.positive_clips} positive and {most.negative_clips} negative clips of {most.patients} patients."
+    patients = counted(most.patients, "patient")
+    return f"{most.positive_clips} positive and {most.negative_clips} negative clips of {patients}."
 
 
 def _markdown_row(row: BoardRow, alone: bool) -> list[str]:

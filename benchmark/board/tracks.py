@@ -14,13 +14,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from benchmark.board.digits import counted
 from benchmark.board.entry import Against, Entry, Ranked, TrackBoard
 from benchmark.board.ranking import Ranking
 from benchmark.board.table import RANDOM_INIT
 from benchmark.score.comparison import ALPHA
 from benchmark.score.groups import letters_of
 from benchmark.submission.card import BOARD_SHOTS, Card, ReportedCard, Track
+from benchmark.words import counted
 
 CHANCE = "chance"  # the baseline
 RENDERED = "Rendered data, drawn by a program: these numbers say nothing about patients."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -83,6 +84,7 @@ def compare(
 
 
 def audit(
+    context: typer.Context,
     data: Annotated[Path | None, typer.Argument(help="Folder with recordings.tsv; default: the demo set.")] = None,
     run: Annotated[Path | None, typer.Option(help="A run on these data: its task, protocol, seed and split.")] = None,
     task: TaskOption = "forecast_5s",
@@ -104,11 +106,21 @@ def audit(
     from benchmark.run.auditing import AuditRequest
     from benchmark.run.auditing import audit as audited
 
+    _refuse_given(context, run, ("task", "protocol", "window", "onset_type", "seed", "split"))
     request = AuditRequest(data, run, task, protocol, window, onset_type, seed, split, permutations)
     found = audited(request, cache_folder(), Progress(quiet))
     print(found.to_json if json else found.text)
     if found.findings:
         raise typer.Exit(1)
+
+
+def _refuse_given(context: typer.Context, run: Path | None, names: Sequence[str]) -> None:
+    """Raise BadInput for an option that was typed although the run has its own."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    typed = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if run is not None and typed:
+        flag = f"--{typed[0].replace('_', '-')}"
+        raise BadInput(f"{flag} with --run {run}: the run's own counts; leave {flag} out, or leave --run out")
 
 
 def leaderboard(

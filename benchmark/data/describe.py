@@ -14,6 +14,7 @@ from benchmark.data.demo_cache import ensure_demo
 from benchmark.data.manifest import Manifest, check_videos, read_manifest
 from benchmark.files import cache_folder
 from benchmark.progress import Progress
+from benchmark.words import counted
 from protocols.spec import load_protocol
 from tasks.errors import BadInput
 from tasks.spec import TaskSpec, load_task
@@ -126,7 +127,7 @@ def _as_text(content: dict[str, Any], rules: list[Rule]) -> str:
         tabulate(content["recordings"], headers="keys", tablefmt="simple"),
         tabulate(windows, headers=["", "rule", "windows", "meaning"], tablefmt="simple"),
         f"Pool after thinning the negatives: {pool['positives']} positive and {pool['negatives']} negative clips of "
-        f"{pool['patients']} patients.",
+        f"{counted(pool['patients'], 'patient')}.",
     ]
     if content["recordings_shorter_than_the_window"]:
         parts.append("Too short for one window: " + ", ".join(content["recordings_shorter_than_the_window"]))

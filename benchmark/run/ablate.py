@@ -28,6 +28,7 @@ from benchmark.run.records import RunFolder
 from benchmark.run.session import Request, Session, open_session, run_session
 from benchmark.run.units import WorkUnit, digest_of
 from benchmark.weights.catalogue import find, weights_folder
+from benchmark.words import counted
 from tasks.errors import BadInput
 from tasks.spec import first_complaint
 
@@ -170,12 +171,12 @@ def run_ablation(ablation: Ablation, machine: Machine, policy: Policy, progress:
 def ablation_plan(ablation: Ablation, policy: Policy, as_json: bool) -> str:
     """The plan of a dry run: units and rough cost of each value. A stage 1 that all values share counts once."""
     lines: list[dict[str, Any]] = []
-    counted = False
+    charged = False
     for point in ablation.points:
         session = point.session
         todo = select(session.pairs, session.folder.is_done, policy)
-        with_stage1 = bool(todo) and (ablation.axis.stage1_differs or not counted)
-        counted = counted or with_stage1
+        with_stage1 = bool(todo) and (ablation.axis.stage1_differs or not charged)
+        charged = charged or with_stage1
         episodes = [(method, session.episode_of[unit.shots, unit.episode]) for method, unit in todo]
         windows = session.data.stage1_windows if with_stage1 else []
         seconds = sum(estimate_seconds(session.methods, episodes, windows).values())
@@ -191,7 +192,7 @@ def ablation_plan(ablation: Ablation, policy: Policy, as_json: bool) -> str:
     return "\n".join(
         [
             f"{ablation.name} of {ablation.model}{start if method.adapter.inits else ''} on {data.name}"
-            f"{' (rendered)' if data.rendered else ''}, {data.patients} patients; into {ablation.folder}",
+            f"{' (rendered)' if data.rendered else ''}, {counted(data.patients, 'patient')}; into {ablation.folder}",
             *(f"  {line['value']}: {line['units']} units, about {in_time(line['seconds'])}" for line in lines),
             f"{units} units to compute, {sum(line['present'] for line in lines)} present; about {in_time(seconds)} "
             "on this machine's CPU (an order of magnitude)",

@@ -34,6 +34,7 @@ from benchmark.progress import Progress
 from benchmark.run.records import RunFolder
 from benchmark.run.units import Record, RunCard
 from benchmark.score.summary import score_run
+from benchmark.words import counted
 from protocols.episodes import Episode
 from protocols.spec import load_protocol
 from tasks.errors import BadInput
@@ -125,7 +126,7 @@ def audit(request: AuditRequest, cache: Path, progress: Progress) -> Audit:
 
         report = shortcut_report(data, cache, progress, request.permutations, data.seed)
         findings += report.findings
-        checked.append(f"{report.clips} clips of {report.patients} patients for cues that tell the label")
+        checked.append(f"{report.clips} clips of {counted(report.patients, 'patient')} for cues that tell the label")
         untested += report.unsaid
     else:
         unchecked.append("cues that tell the label: the clips of the task are of one class, or cannot all be read")
@@ -226,7 +227,7 @@ def _winning_probes(records: Sequence[Record], clips: pd.DataFrame, unchecked: l
         elif auc.interval.low > CHANCE:
             evidence.append(
                 f"{scores.method}: ROC-AUC {auc.value:.2f} [{auc.interval.low:.2f}, {auc.interval.high:.2f}], "
-                f"{auc.interval.source}, {auc.interval.patients} patients, {auc.interval.clips} clips"
+                f"{auc.interval.source}, {counted(auc.interval.patients, 'patient')}, {auc.interval.clips} clips"
             )
     return finding(
         "probe-beats-chance",

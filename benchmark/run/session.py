@@ -23,6 +23,7 @@ from benchmark.run.records import RunFolder
 from benchmark.run.stage1 import read_given
 from benchmark.run.units import DataCard, RunCard, WorkUnit
 from benchmark.weights.catalogue import WEIGHTS_VARIABLE, any_at_hand, weights_folder
+from benchmark.words import counted
 from protocols.episodes import Episode, draw_episodes, one_class, permuted
 from protocols.spec import load_protocol
 from tasks.errors import BadInput
@@ -220,7 +221,7 @@ def plan_text(session: Session, policy: Policy, as_json: bool, machine: Machine 
     lines = [
         f"{session.card.task.name} by {session.card.protocol.name} on {data.name}"
         f"{' (rendered)' if data.rendered else ''}{control}: {data.positives} positive and {data.negatives} negative "
-        f"clips of {data.patients} patients; into {session.folder.path}",
+        f"clips of {counted(data.patients, 'patient')}; into {session.folder.path}",
         *(f"  {m.name}{_start(m)}: {units[m.name]} units, about {in_time(cost[m.name])}" for m in session.methods),
         f"{len(todo)} units to compute, {len(session.pairs) - len(todo)} present; about {in_time(sum(cost.values()))} "
         "on this machine's CPU (an order of magnitude)",
@@ -346,7 +347,7 @@ def _audited(data: TaskData) -> list[str]:
 def _kept_labels(data: TaskData) -> list[str]:
     """What a control is, and how many patients' labels could not move."""
     still, patients = len(one_class(data.pool)), data.pool["subject_id"].nunique()
-    kept = f"; {still} of {patients} patients have clips of one class and keep theirs" if still else ""
+    kept = f"; {still} of {counted(patients, 'patient')} have clips of one class and keep theirs" if still else ""
     return [f"Labels are dealt anew within each patient in every episode: a control, no result{kept}"]
 
 

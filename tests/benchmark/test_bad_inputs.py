@@ -256,6 +256,9 @@ FOLDERS = {
     "run whose episodes are something else": Case(
         "score {run}", "run/episodes.json: not a list of episodes", "run again", put("run/episodes.json", '[{"a": 1}]')
     ),
+    "audit of a run by another task": Case(
+        "audit {data} --run {run} --seed 1", "--seed with --run … the run's own counts", "leave --seed out"
+    ),
     "leaderboard of an unknown format": Case(
         "leaderboard --format xml {run}", "'--format': 'xml'", "leaderboard --help"
     ),

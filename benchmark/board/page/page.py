@@ -22,12 +22,13 @@ from typing import Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from benchmark.board.digits import counted, rounded
+from benchmark.board.digits import rounded
 from benchmark.board.entry import Board, Entry, Figure, Ranked, TrackBoard
 from benchmark.board.page import charts
 from benchmark.board.tracks import CHANCE, quotation
 from benchmark.score.metrics import Metric
 from benchmark.submission.card import BOARD_SHOTS, Card, ReportedCard
+from benchmark.words import counted
 
 FOLDER = Path(__file__).parent
 TALL = 40  # rows; a longer table scrolls by itself, under its own heading
