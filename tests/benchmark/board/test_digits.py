@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.board.digits import counted, rounded
+from benchmark.board.digits import rounded
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,3 @@ from benchmark.board.digits import counted, rounded
 )
 def test_what_is_not_1_or_0_is_never_shown_as_such(value, digits, shown):
     assert rounded(value, digits) == shown
-
-
-def test_one_is_not_many():
-    assert (counted(1, "pair"), counted(1225, "pair")) == ("1 pair", "1,225 pairs")
