@@ -13,6 +13,7 @@ from benchmark.options import (
     QuietOption,
     WeightsOption,
 )
+from tasks.errors import BadInput
 
 app = typer.Typer(help="Show and fetch published weights.", rich_markup_mode=None)
 
@@ -39,7 +40,7 @@ def weights_fetch(
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Fetch published weights.
+    """Fetch published weights, each by itself: one that cannot be had keeps no other from coming.
 
     A broken download goes on where it stopped; a file appears only once its length and hash are right.
     """
@@ -49,5 +50,11 @@ def weights_fetch(
     from benchmark.weights.download import fetch
 
     folder, progress = weights or weights_folder(None, cache_folder()), Progress(quiet)
+    refused: list[BadInput] = []
     for wanted in named(names):
-        print(*fetch(wanted, folder, progress), sep="\n")
+        try:
+            print(*fetch(wanted, folder, progress), sep="\n")
+        except BadInput as error:
+            refused.append(error)
+    if refused:
+        raise BadInput("\n".join(map(str, refused)))

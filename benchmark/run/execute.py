@@ -63,19 +63,24 @@ class Machine:
 
 @dataclass
 class Outcome:
-    """What a call of `execute` did: `failed` holds errors by unit, `decoded` counts clips, `seconds` is wall time."""
+    """What a call of `execute` did: `failed` holds errors by unit, `decoded` counts clips, `seconds` is wall time.
+
+    `skipped` units were there before; `absent` ones are not there and were not to be computed.
+    """
 
     done: int = 0
     skipped: int = 0
+    absent: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     decoded: int = 0
     seconds: float = 0.0
 
     def in_words(self, folder: Path) -> str:
         """For the end of a run."""
+        absent = f", {self.absent} not there" if self.absent else ""
         text = (
-            f"{self.done} units computed, {self.skipped} left as they were, {len(self.failed)} failed; {self.decoded} "
-            f"clips decoded; {in_time(self.seconds)}. Run folder: {folder}"
+            f"{self.done} units computed, {self.skipped} left as they were{absent}, {len(self.failed)} failed; "
+            f"{self.decoded} clips decoded; {in_time(self.seconds)}. Run folder: {folder}"
         )
         errors = Counter(self.failed.values())
         first = {error: key for key, error in reversed(self.failed.items())}

@@ -117,7 +117,13 @@ def open_session(request: Request, cache: Path, progress: Progress) -> Session:
         episodes=episodes,
         pairs=plan_units(methods, episodes, card, request.train_seeds),
         folder=RunFolder(request.out or _default_out(card)),
-        notices=(*notices, *_unused_recordings(data), *doubts, *(_kept_labels(data) if request.permute_labels else ())),
+        notices=(
+            *notices,
+            *_unused_weights(request, methods),
+            *_unused_recordings(data),
+            *doubts,
+            *(_kept_labels(data) if request.permute_labels else ()),
+        ),
     )
 
 
@@ -182,7 +188,9 @@ def run_session(session: Session, machine: Machine, policy: Policy, progress: Pr
         folder.save_episodes(session.episodes)
         pairs = select(session.pairs, folder.is_done, policy)
         outcome = _executor(machine)(pairs, session.episode_of, session.data, folder, machine, progress)
-        outcome.skipped = len(session.pairs) - len(pairs)
+        rest = len(session.pairs) - len(pairs)
+        outcome.absent = sum(not folder.is_done(unit) for _, unit in session.pairs) if policy == "never" else 0
+        outcome.skipped = rest - outcome.absent
         folder.export_predictions()
     return outcome
 
@@ -262,6 +270,15 @@ def default_size(
         "No published weights at hand (--weights DIR, SEIZURE_BENCH_WEIGHTS or `seizure-bench weights fetch`): "
         "networks run at --size tiny from random weights, and every row says so."
     ]
+
+
+def _unused_weights(request: Request, methods: Sequence[Method]) -> list[str]:
+    """A line if the user named a folder of published weights and no method starts from any."""
+    if request.weights is None or any(method.weights for method in methods):
+        return []
+    sizes = sorted({method.scale.size for method in methods if method.adapter.inits})
+    why = f"at --size {sizes[0]} they start from random weights" if sizes else "they have no network"
+    return [f"--weights {request.weights}: not used by these methods: {why}"]
 
 
 def _refuse_one_sided(data: TaskData) -> None:

@@ -64,9 +64,18 @@ def test_second_run_computes_nothing_and_always_computes_all_without_decoding(as
     assert predictions(session) == before
 
 
-def test_policy_never_computes_nothing(ask, machine):
-    outcome = run_session(ask(), machine, "never", QUIET)
-    assert (outcome.done, outcome.skipped) == (0, 16)
+def test_policy_never_computes_nothing(ask, machine, tmp_path):
+    before = run_session(ask(), machine, "never", QUIET)
+    assert (before.done, before.skipped, before.absent) == (0, 0, 16)
+    assert "0 left as they were, 16 not there" in before.in_words(tmp_path)
+    run_session(ask(), machine, "only-missing", QUIET)
+    after = run_session(ask(), machine, "never", QUIET)
+    assert (after.done, after.skipped, after.absent) == (0, 16, 0)
+
+
+def test_weights_that_no_method_starts_from_are_told(ask, tmp_path):
+    assert any("not used by these methods" in line for line in ask(weights=tmp_path).notices)
+    assert not any("not used" in line for line in ask().notices)
 
 
 def test_stage_1_is_trained_once_and_found_by_the_next_run(ask, machine, cache):

@@ -111,6 +111,17 @@ def test_what_cannot_be_fetched_is_one_sentence_with_address_and_place(tmp_path,
     assert str(tmp_path / "net0.pth") in said.err
 
 
+def test_one_that_cannot_be_fetched_keeps_no_other_from_coming(tmp_path, capsys, publish):
+    with serving(status(404)) as gone, serving(whole(BODY)) as server:
+        publish(gone.address, server.address)
+        code = run_cli(f"weights fetch net0 net1 --quiet --weights {tmp_path}")
+    said = capsys.readouterr()
+    assert code == 2
+    assert said.out == f"{tmp_path / 'net1.pth'}\n"
+    assert gone.address in said.err
+    assert (tmp_path / "net1.pth").read_bytes() == BODY
+
+
 @pytest.mark.parametrize("words", [["weights", "list"], ["weights", "fetch", "nonesuch"], ["weights", "--help"]])
 def test_neither_command_imports_torch(words, tmp_path):
     code = f"import sys\nsys.argv = ['seizure-bench', *{words}]\nfrom benchmark.cli import main\ntry:\n    main()\n"
