@@ -138,6 +138,7 @@ def test_run_prints_the_table_and_the_same_command_again_computes_nothing(say, t
         "folder": str(tmp_path / "out"),
         "done": 0,
         "skipped": 2,
+        "absent": 0,
         "failed": {},
         "decoded": 0,
         "seconds": 0,
