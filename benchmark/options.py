@@ -24,7 +24,9 @@ SizeOption = Annotated[
 InitOption = Annotated[Literal["random", "k400-ssl", "k400", "imagenet"] | None, typer.Option(help="Initial weights.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="key=value or method.key=value.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; default: 4, or all cores.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="CPU threads of a unit; default: up to 4, as cores allow.")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, compute nothing.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 TaskOption = Annotated[str, typer.Option(help="A shipped task, or a path to a .yaml of your own.")]

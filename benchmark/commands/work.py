@@ -87,6 +87,7 @@ def run(
     from benchmark.run.session import (
         Crew,
         Request,
+        crew_doubts,
         crew_words,
         machine_of,
         open_session,
@@ -128,6 +129,8 @@ def run(
     machine = machine_of(session, cache, device, threads, crew)
     if not machine.alone:
         progress.say(f"{crew_words(machine)[:1].upper()}{crew_words(machine)[1:]}")
+    for doubt in crew_doubts(session, machine):
+        progress.say(doubt)
     outcome = run_session(session, machine, policy, progress)
     path = session.folder.path
     if json:

@@ -32,6 +32,11 @@ class FeatureStore:
         self._kept: OrderedDict[tuple[str, str], Vectors] = OrderedDict()
         self._bytes = 0
 
+    def path(self, encoder: str, frame_key: str) -> Path:
+        """Where a clip's features are, or would be."""
+        key = hashlib.sha256(json.dumps([encoder, frame_key]).encode()).hexdigest()
+        return self.root / key[:2] / f"{key}.npy"
+
     def fetch(
         self,
         encoder: str,
@@ -70,8 +75,7 @@ class FeatureStore:
         open_frames: Callable[[str], Frames],
         embed: Callable[[Sequence[Frames]], Vectors],
     ) -> Vectors:
-        key = hashlib.sha256(json.dumps([encoder, frame_key]).encode()).hexdigest()
-        path = self.root / key[:2] / f"{key}.npy"
+        path = self.path(encoder, frame_key)
         if path.is_file():
             try:
                 stored: Vectors = np.load(path, allow_pickle=False)

@@ -12,6 +12,7 @@ elsewhere, three times at most, while another worker is started in its place. Th
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,6 +46,7 @@ START_WITHIN_S = 120.0  # without any worker for so long, a run gives up
 LOOK_EVERY_S = 0.5
 BATCH_BYTES = 64 * 2**20  # of files on their way to a worker
 LARGEST_BATCH = 16  # clips encoded in one job
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # colours
 Pair = tuple[Method, WorkUnit]
 
 
@@ -67,9 +69,11 @@ class Shift:
     workers: dict[int, Any] = field(default_factory=dict)  # actors by the number of their thread
     alive: set[int] = field(default_factory=set)
     complaint: str = ""  # why the last worker was lost
+    waiting: bool = False  # whether the user was told of waiting for room
     sending: dict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))  # by node
     training: dict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))  # by checkpoint
     decoding: Lock = field(default_factory=Lock)
+    features: dict[int, dict[str, Path]] = field(default_factory=lambda: defaultdict(dict))  # by group and place
     mixes: dict[tuple[Sampling, str], PretrainClips] = field(default_factory=dict)
 
     def unit(self, job: int) -> tuple[WorkUnit, Episode]:
@@ -201,7 +205,7 @@ def _run(shift: Shift, count: Callable[[Record], None]) -> None:
                 event = shift.events.get(timeout=LOOK_EVERY_S)
             except Empty:
                 hopeless = not any(thread.is_alive() for thread in threads)
-                if shift.alive:
+                if shift.alive or _waits_for_room(shift):
                     seen_alive = time.monotonic()
                 elif hopeless or time.monotonic() - seen_alive > START_WITHIN_S:
                     _give_up(shift, list(left.values()), count)
@@ -217,6 +221,23 @@ def _run(shift: Shift, count: Callable[[Record], None]) -> None:
             ray.kill(worker)
         for thread in threads:
             thread.join(timeout=5)
+
+
+def _waits_for_room(shift: Shift) -> bool:
+    """Whether others hold what a worker of ours needs on a cluster; the user is told once."""
+    import ray
+
+    machine = shift.machine
+    if machine.ray_address is None:
+        return False
+    needed = {"CPU": machine.threads} | ({"GPU": 1 / machine.to_a_gpu} if machine.gpus else {})
+    total, free = ray.cluster_resources(), ray.available_resources()
+    busy = [name for name, amount in needed.items() if free.get(name, 0) < amount <= total.get(name, 0)]
+    if busy and not shift.waiting:
+        shift.waiting = True
+        held = ", ".join(f"{total[name] - free.get(name, 0):g} of {total[name]:g} {name}s" for name in busy)
+        shift.progress.say(f"waiting for room on the cluster: {held} are taken")
+    return bool(busy)
 
 
 def _give_up(shift: Shift, units: Sequence[WorkUnit], count: Callable[[Record], None]) -> None:
@@ -246,7 +267,7 @@ def _serve(number: int, shift: Shift) -> None:
             return
         except RayError as error:
             if not shift.rota.closed:
-                shift.complaint = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+                shift.complaint = in_short(error)
                 shift.progress.say(f"worker {number + 1} is lost; what it had not finished is done again")
         except Exception as error:
             shift.events.put(error)
@@ -255,6 +276,13 @@ def _serve(number: int, shift: Shift) -> None:
             shift.alive.discard(number)
             with suppress(Exception):  # Ray may be gone
                 ray.kill(worker)
+
+
+def in_short(error: Exception) -> str:
+    """The line of Ray's many that tells most: its first, or the last if a worker could not even begin."""
+    lines = [line.strip() for line in ESCAPES.sub("", str(error)).splitlines() if line.strip()]
+    line = lines[-1 if "creation task" in lines[0] else 0] if lines else ""
+    return f"{type(error).__name__}: {line}"
 
 
 def _new_worker(machine: Machine) -> Any:
@@ -280,7 +308,10 @@ def _greeted(worker: Any, shift: Shift) -> str | None:
     assert here is not None
     where = f"--ray-address {shift.machine.ray_address}: node {there.host}" if shift.machine.ray_address else "a worker"
     if there.code != here.code:
-        raise BadInput(f"{where} runs other code of the suite than this process; install the same version on all nodes")
+        raise BadInput(
+            f"{where} runs other code of the suite ({there.root}) than this process ({here.root}); install the same "
+            "version on all nodes"
+        )
     for name, version in here.versions.items():
         if there.versions.get(name) != version:
             raise BadInput(f"{where} has {name} {there.versions.get(name)}, this process {version}; install the same")
@@ -298,6 +329,7 @@ def _work_through(number: int, worker: Any, node: str, shift: Shift) -> None:
     from ray.exceptions import RayError, RayTaskError
 
     at: int | None = None
+    fed: int | None = None  # the group whose features are in this worker's cache
     while (taken := shift.rota.take(number)) is not None:
         group, job = taken
         try:
@@ -313,18 +345,25 @@ def _work_through(number: int, worker: Any, node: str, shift: Shift) -> None:
                 at = group
                 shift.rota.opened(group)
             if isinstance(job, int):
+                if fed != group:
+                    _send(worker, node, shift.features[group], shift)
+                    fed = group
                 unit, episode = shift.unit(job)
                 shift.events.put(ray.get(worker.run.remote(unit, episode)))
             else:
                 with suppress(RayTaskError):  # each unit that asks for those clips will say so
-                    ray.get(worker.encode.remote(job, next(iter(shift.episodes.values()))))
+                    places = ray.get(worker.encode.remote(job, next(iter(shift.episodes.values()))))
+                    shift.features[group].update(_fetched(worker, places, shift))
         except RayTaskError:
             raise
-        except RayError:
-            ended = (
-                f"worker: lost {TRIES} times with it in hand: the process was killed, or memory or its machine gave out"
-            )
-            _fail(shift.rota.lost(number, group, job, ready=at == group), Fault(ended, ""), shift)
+        except RayError as error:
+            why = f"the process ended or was killed, or memory or its machine gave out ({in_short(error)})"
+            ready = at == group
+            given_up = shift.rota.lost(number, group, job, ready)
+            alone = given_up if given_up == [job] and ready else []
+            _fail(alone, Fault(f"worker: lost {TRIES} times with it in hand: {why}", ""), shift)
+            rest = [unit for unit in given_up if unit not in alone]
+            _fail(rest, Fault(f"worker: its method costs one worker after the other: {why}", ""), shift)
             raise
         shift.rota.done(group, job)
 
@@ -370,11 +409,24 @@ def _with_stage1(need: NeedsStage1, prepare: Callable[..., Any], worker: Any, no
             _send(worker, node, {str(path.relative_to(shift.machine.cache)): path for path in files}, shift)
             return ray.get(prepare())
         _send(worker, node, _files_of(shift.clips_of(need.sampling, need.mix), shift), shift)
+        shift.progress.say(
+            f"stage 1 {need.folder[:8]} is trained by a worker, which shows no progress (docs/running.md)"
+        )
         answer: Answer = ray.get(prepare(need.folder))
         if not isinstance(answer, Fault | Refused) and not (folder / CARD).is_file():
-            for place, content in ray.get(worker.files_of_stage1.remote(need.folder)).items():
-                write_atomically(shift.machine.cache / place, content)
+            _fetched(worker, ray.get(worker.stage1_places.remote(need.folder)), shift)
         return answer
+
+
+def _fetched(worker: Any, places: Sequence[str], shift: Shift) -> dict[str, Path]:
+    """Files of a worker's cache, by their places below it: brought into this one where it is another."""
+    import ray
+
+    files = {place: shift.machine.cache / place for place in places}
+    missing = [place for place, path in files.items() if not path.is_file()]
+    for place, content in zip(missing, ray.get(worker.read.remote(missing)) if missing else (), strict=True):
+        write_atomically(files[place], content)
+    return files
 
 
 def _frames_of(method: Method, group: int, shift: Shift) -> dict[str, Path]:

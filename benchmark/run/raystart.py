@@ -18,10 +18,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from typing import Any
 
 from benchmark.run.execute import Machine
+from benchmark.run.provenance import ROOT
 from tasks.errors import BadInput
 
 ANSWER_WITHIN_S = 20.0
@@ -59,20 +60,24 @@ def ray_for(machine: Machine) -> Iterator[None]:
     }
     with _interruptible():
         try:
+            # Ray puts the folder that we stand in first on its workers' path, before the suite's own packages.
             if machine.ray_address:
-                ray.init(address=machine.ray_address, **common)
+                with tempfile.TemporaryDirectory(prefix="sb-") as nowhere, chdir(nowhere):
+                    ray.init(address=machine.ray_address, **common)
             else:
-                ray.init(
-                    address="local",
-                    num_cpus=machine.workers * machine.threads,
-                    num_gpus=machine.gpus,
-                    include_dashboard=False,
-                    object_store_memory=STORE_BYTES,
-                    _node_ip_address="127.0.0.1",
-                    _temp_dir=temporary,
-                    _system_config={"prestart_worker_first_driver": False},  # they would lack `limits`
-                    **common,
-                )
+                common["runtime_env"]["env_vars"]["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
+                with chdir(ROOT):
+                    ray.init(
+                        address="local",
+                        num_cpus=machine.workers * machine.threads,
+                        num_gpus=machine.gpus,
+                        include_dashboard=False,
+                        object_store_memory=STORE_BYTES,
+                        _node_ip_address="127.0.0.1",
+                        _temp_dir=temporary,
+                        _system_config={"prestart_worker_first_driver": False},  # they would lack `limits`
+                        **common,
+                    )
             _interrupt_on_sigterm()  # Ray has put its own handler there
             yield
         finally:
@@ -107,7 +112,8 @@ def rooms_at(address: str) -> list[dict[str, float]]:
         )
     except subprocess.TimeoutExpired as error:
         raise BadInput(
-            f"--ray-address {address}: no Ray cluster answers within {ANSWER_WITHIN_S:g} s; {REMEDY}"
+            f"--ray-address {address}: no Ray cluster lets this process in within {ANSWER_WITHIN_S:g} s; {REMEDY}; a "
+            "cluster that was started with a token wants the same RAY_AUTH_MODE and RAY_AUTH_TOKEN here"
         ) from error
     if asked.returncode:
         said = [line for line in asked.stderr.splitlines() if line.strip()] or ["no reason given"]
@@ -123,6 +129,8 @@ def _refuse_silence(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host:
         return
+    if not 0 < int(port) < 65536:
+        raise BadInput(f"--ray-address {address}: {port} is no port; Ray's usual one is 6379")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_WITHIN_S).close()
     except (OSError, OverflowError) as error:
@@ -134,6 +142,8 @@ def refuse_room(machine: Machine, nodes: list[dict[str, float]]) -> None:
     per_cpu = [int(node.get("CPU", 0) // machine.threads) for node in nodes]
     per_gpu = [int(node.get("GPU", 0)) * machine.to_a_gpu for node in nodes]
     room = sum(map(min, per_cpu, per_gpu)) if machine.gpus else sum(per_cpu)
+    if machine.gpus and not any(per_gpu):
+        raise BadInput(f"--gpus {machine.gpus}: no node of the cluster has a GPU; use --workers N")
     if room < machine.workers:
         flags = f"--gpus {machine.gpus}" if machine.to_a_gpu == 1 else f"--workers {machine.workers}"
         gpu = {0: "", 1: "a GPU and "}.get(machine.to_a_gpu, f"1/{machine.to_a_gpu} of a GPU and ")
@@ -149,9 +159,8 @@ def _keep_to_this_machine() -> None:
     The first variable is named after the systems where that is Ray's default.
     """
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    if "RAY_AUTH_MODE" not in os.environ:
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _short_temporary_folder() -> str | None:

@@ -165,6 +165,15 @@ class RunFolder:
             return False
         return record.status == "done" and record.unit == unit
 
+    def threads(self) -> int | None:
+        """How many threads a work unit had, by the first record that is there; None: there is none to tell."""
+        for path in sorted((self.path / "units").glob("[!.]*.json")):
+            with suppress(OSError, ValidationError):
+                found = Record.model_validate_json(path.read_bytes()).provenance.get("threads")
+                if isinstance(found, int):
+                    return found
+        return None
+
     def records(self) -> list[Record]:
         """All records, in the order of their names.
 

@@ -29,6 +29,7 @@ class Group:
     encoding: int = 0
     opening: bool = False
     opened: bool = False
+    given_up: int = 0  # units in a row
 
     @property
     def waiting(self) -> int:
@@ -73,6 +74,7 @@ class Rota:
     def done(self, number: int, job: Job) -> None:
         """A job has come to its end, well or not."""
         with self._turn:
+            self.groups[number].given_up = 0
             self._end(number, job)
 
     def drop(self, number: int) -> list[Unit]:
@@ -88,6 +90,8 @@ class Rota:
 
     def lost(self, worker: int, number: int, job: Job, ready: bool) -> list[Unit]:
         """A worker is gone with a job: it goes to the front of the queue, unless that has happened too often.
+
+        A method of which so many units in a row had to be given up is given up as a whole.
 
         Args:
             worker: the lost one.
@@ -106,7 +110,9 @@ class Rota:
             self._lost[blamed] += 1
             if ready and self._lost[blamed] >= TRIES:
                 self._end(number, job)
-                return [job] if isinstance(job, int) else []
+                group.given_up += isinstance(job, int)
+                units = [job] if isinstance(job, int) else []
+                return units + (self.drop(number) if group.given_up >= TRIES else [])
             if isinstance(job, int):
                 group.units.appendleft(job)
             else:

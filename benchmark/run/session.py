@@ -31,6 +31,7 @@ from tasks.spec import load_task
 from tasks.windows import Rule
 
 SHOWN = 5  # recordings named in a notice
+WORKERS_A_CORE = 4
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,9 @@ def machine_of(
 ) -> Machine:
     """Where to work, and by how many. With `look` False devices are not looked for: a plan may be made elsewhere.
 
+    Threads of a work unit, if none are given, are those of the records that are there: a run that goes on by another
+    number of workers ends with the same bytes.
+
     Raises:
         BadInput: no such device, this machine does not have it, or the crew contradicts itself.
     """
@@ -163,7 +167,7 @@ def machine_of(
         device = "cuda" if crew.size == 1 else None
         if needed:
             refuse_gpus(crew.gpus)
-    threads = threads or threads_of(crew)
+    threads = threads or session.folder.threads() or threads_of(crew)
     return Machine(device, threads, cache, crew.size, crew.gpus or 0, crew.ray_address)
 
 
@@ -318,6 +322,12 @@ def refuse_crew(crew: Crew, device: str | None) -> None:
             f"--workers {crew.workers} --gpus {crew.gpus}: workers share the GPUs evenly; use --workers "
             f"{-(-crew.workers // crew.gpus) * crew.gpus}, or leave it out for one to a GPU"
         )
+    most = WORKERS_A_CORE * usable_cores()
+    if not crew.ray_address and crew.size > most:
+        flag = "--workers" if crew.workers else "--gpus"
+        raise BadInput(
+            f"{flag} {crew.size}: {usable_cores()} cores have no use for more than {most} workers; ask for fewer"
+        )
     if crew.gpus and device is not None:
         raise BadInput(f"--device {device} --gpus {crew.gpus}: --gpus gives each worker a GPU; leave --device out")
     if crew.ray_address and not (crew.workers or crew.gpus):
@@ -335,6 +345,20 @@ def refuse_gpus(wanted: int) -> None:
     there = torch.cuda.device_count()
     if wanted > there:
         raise BadInput(f"--gpus {wanted}: this machine has {there} usable GPUs; ask for fewer, or use --workers N")
+
+
+def crew_doubts(session: Session, machine: Machine) -> list[str]:
+    """Lines on threads that fight for cores, and on records of this folder that had another number of them."""
+    cores, wanted = usable_cores(), machine.workers * machine.threads
+    before, now = session.folder.threads(), machine.threads
+    lines = []
+    if machine.ray_address is None and wanted > cores:
+        lines.append(f"{wanted} threads in all on {cores} cores will fight for them: slower, the same bytes")
+    if before not in (None, now):
+        lines.append(
+            f"Units of this folder were computed with {before} threads each, new ones with {now}: digits differ"
+        )
+    return lines
 
 
 def _unused_recordings(data: TaskData) -> list[str]:

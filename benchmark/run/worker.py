@@ -41,11 +41,15 @@ SENT = "sent"  # folder of a worker's cache for files that stand elsewhere on th
 
 @dataclass(frozen=True)
 class Greeting:
-    """What a worker is. `code` is the suite's, `versions` are those of the libraries that can change a number."""
+    """What a worker is. `code` is that of the suite, which lies in `root`.
+
+    `versions` are those of the libraries that can change a number.
+    """
 
     node: str
     host: str
     code: str
+    root: str
     versions: dict[str, str]
 
 
@@ -93,7 +97,8 @@ class Worker:
         import ray
 
         node = ray.get_runtime_context().get_node_id()
-        return Greeting(node, gethostname(), suite_digest(), {name: library_version(name) for name in PACKAGES})
+        versions = {name: library_version(name) for name in PACKAGES}
+        return Greeting(node, gethostname(), suite_digest(), str(ROOT), versions)
 
     def begin(self, data: TaskData, machine: Machine, cache: Path | None, at_home: bool) -> str | None:
         """Take the data; a sentence where that cannot be done here.
@@ -163,18 +168,29 @@ class Worker:
             return Fault.of(error, "setup")
         return None
 
-    def files_of_stage1(self, folder: str) -> dict[str, bytes]:
-        """A finished checkpoint, by place below the cache, its card last."""
+    def stage1_places(self, folder: str) -> list[str]:
+        """The files of a finished checkpoint, its card last."""
         files = [path for path in (self.cache / "stage1" / folder).iterdir() if path.is_file()]
         files.sort(key=lambda path: (path.name == CARD, path.name))
-        return {str(path.relative_to(self.cache)): path.read_bytes() for path in files}
+        return [str(path.relative_to(self.cache)) for path in files]
 
-    def encode(self, clip_ids: tuple[str, ...], episode: Episode) -> None:
-        """Put frozen features of clips into the cache; `episode` is any one, to ask about other clips."""
+    def read(self, places: Sequence[str]) -> list[bytes]:
+        """Files of the cache."""
+        return [(self.cache / place).read_bytes() for place in places]
+
+    def encode(self, clip_ids: tuple[str, ...], episode: Episode) -> list[str]:
+        """Put frozen features of clips into the cache, and tell their places below it.
+
+        `episode` is any one, to ask about other clips.
+        """
         assert self.ready is not None
         baseline = self.ready.baseline
-        if isinstance(baseline, Embeds) and baseline.input is not None:
-            self.data.query(replace(episode, query=clip_ids), baseline.input.sampling).embeddings(baseline)
+        if not isinstance(baseline, Embeds) or baseline.input is None:
+            return []
+        clips = self.data.query(replace(episode, query=clip_ids), baseline.input.sampling)
+        clips.embeddings(baseline)
+        paths = [self.data.stores.features.path(baseline.embedding_key, key) for key in clips.frame_keys]
+        return [str(path.relative_to(self.cache)) for path in paths]
 
     def run(self, unit: WorkUnit, episode: Episode) -> Record:
         """One unit of the method that is set up."""

@@ -6,6 +6,7 @@ has a cache of its own and is given what it lacks.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,12 +24,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.baseline import BaselineSettings, Scale
+from benchmark.baseline import BaselineSettings, Input, Scale
+from benchmark.data.frames import Sampling
 from benchmark.progress import Progress
 from benchmark.run.execute import Machine
 from benchmark.run.plan import Method, plan_units
 from benchmark.run.records import RunFolder
-from benchmark.run.session import Crew, Request, machine_of, open_session, run_session
+from benchmark.run.session import Crew, Request, crew_doubts, machine_of, open_session, run_session
 from tests.benchmark.conftest import assert_one_sentence, assert_says, run_cli
 
 MODELS = ("chance", "motion_features", "zero_shot", "xspecies_videomae")
@@ -216,7 +219,7 @@ def nodes(tmp_path_factory) -> Iterator[Nodes]:
     }
     os.environ.update(environment)
     cluster = Nodes(tmp_path_factory.mktemp("nodes"))
-    cluster.add("first")
+    cluster.add("first", PYTHONPATH=str(ROOT))  # where adapters of this file are found
     yield cluster
     cluster.cluster.shutdown()
     for name in environment:
@@ -240,19 +243,39 @@ def test_two_nodes_with_caches_of_their_own_give_the_bytes_of_one_process_though
     assert nodes.cluster.head_node.any_processes_alive()  # what we did not start goes on
 
 
+def test_packages_of_the_current_folder_do_not_hide_the_suites_own(alone, data_set, short_task, tmp_path):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "__init__.py").write_text("raise ImportError('not this one')\n")
+    code = (
+        "import sys; sys.path = [p for p in sys.path if p]; from benchmark.cli import main; "
+        f"sys.argv = ['seizure-bench', *sys.argv[1:]]; sys.path.insert(0, {str(ROOT)!r}); main()"
+    )
+    words = f"run --model chance --shots 1,2 --episodes {EPISODES} --task {short_task} --data {data_set} --threads 1"
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", code, *words.split(), "--workers", "2", "--out", str(tmp_path / "run")],
+        cwd=tmp_path,
+        env={**os.environ, "SEIZURE_BENCH_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_a_node_with_other_code_of_the_suite_is_refused(nodes, data_set, short_task, tmp_path):
     for package in ("tasks", "protocols", "benchmark", "baselines"):
         shutil.copytree(ROOT / package, tmp_path / "other" / package)
     with (tmp_path / "other" / "tasks" / "errors.py").open("a") as file:
         file.write("# changed\n")
-    nodes.add("third", PYTHONPATH=str(tmp_path / "other"))
+    third = nodes.add("third", PYTHONPATH=str(tmp_path / "other"))
     run = tmp_path / "run"
     where = ("--ray-address", nodes.cluster.address, "--quiet")
     process = start(data_set, short_task, run, tmp_path / "cache", *where, models=("chance",), cwd=tmp_path)
     code, out, err = finish(process)
     assert_one_sentence(code, out, err)
-    assert_says(err, "--ray-address … runs other code of the suite … install the same version")
+    assert_says(err, f"runs other code of the suite ({tmp_path / 'other'}) … {ROOT} … install the same version")
     assert not run.exists()
+    nodes.cluster.remove_node(third)
 
 
 class Deadly(BaselineSettings):
@@ -335,12 +358,52 @@ def run_on_shared_gpus(folder: Path, data_set: Path, task: str) -> None:
     print(json.dumps([record.card for record in session.folder.records()]))
 
 
-def in_own_process(function: Callable[[Path, Path, str], None], *words: object):
+class EncodesAloud:
+    """Leaves a file in a folder for each clip that it encodes."""
+
+    Settings, inits, embedding_key = Meeting, (), "aloud"
+    input = Input(Sampling(frames=4, spacing_s=0.1, place="last", size=32))
+
+    def __init__(self, settings, scale):
+        self.folder = Path(settings.folder)
+
+    def setup(self, context):
+        pass
+
+    def embed(self, frames):
+        for clip in frames:
+            (self.folder / f"{hashlib.sha256(clip.tobytes()).hexdigest()}-{secrets.token_hex(8)}").touch()
+        return np.array([[clip.mean()] for clip in frames], dtype=np.float32)
+
+    def fit(self, support):
+        support.embeddings(self)
+
+    def predict(self, query):
+        return query.embeddings(self)[:, 0] / 255
+
+
+def run_aloud(folder: Path, data_set: Path, task: str, address: str) -> None:
+    """By two workers on two nodes; prints how often which clip was encoded, and how many processes worked."""
+    session = session_in(folder / "run", folder / "cache", data_set, task, ("chance",))
+    (folder / "encoded").mkdir()
+    method = Method(
+        "aloud", EncodesAloud, Meeting(folder=str(folder / "encoded")), Scale("tiny", "random", 3.0), published="-"
+    )
+    session = replace(session, pairs=plan_units([method], session.episodes, session.card))
+    machine = Machine("cpu", 1, folder / "cache", workers=2, ray_address=address)
+    outcome = run_session(session, machine, "only-missing", QUIET)
+    assert not outcome.failed, outcome.failed
+    clips = {clip for episode in session.episodes for clip in (*episode.support, *episode.query)}
+    times = Counter(path.name.partition("-")[0] for path in (folder / "encoded").iterdir())
+    print(json.dumps([len(clips), sum(times.values()), max(times.values())]))
+
+
+def in_own_process(function: Callable[..., None], *words: object):
     """What the function prints, as JSON."""
     name = function.__name__
     code = (
         f"import sys; from pathlib import Path; from tests.benchmark.run.test_cluster import {name}; "
-        f"{name}(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
+        f"{name}(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=WITHIN_S
@@ -356,6 +419,13 @@ def test_workers_that_share_a_gpu_each_see_one_alone(data_set, short_task, tmp_p
     assert sorted(seen_by.values()) == ["0", "0", "1", "1"]
 
 
+def test_what_one_node_has_encoded_no_other_encodes_again(nodes, data_set, short_task, tmp_path):
+    """Each node has a cache of its own, and room for one worker."""
+    nodes.add("fourth", PYTHONPATH=str(ROOT))
+    clips, encoded, most = in_own_process(run_aloud, tmp_path, data_set, short_task, nodes.cluster.address)
+    assert (encoded, most) == (clips, 1)
+
+
 def test_a_unit_that_kills_its_worker_is_tried_three_times_and_costs_no_other(data_set, short_task, tmp_path):
     done, failed = in_own_process(run_deadly, tmp_path, data_set, short_task)
     assert done == 4 * EPISODES - 1
@@ -367,6 +437,7 @@ def test_flags_that_contradict_each_other_are_refused(capsys, data_set, short_ta
     base = f"run --model chance --shots 1 --quiet --data {data_set} --task {short_task} --out {tmp_path / 'run'} "
     for flags, said in (
         ("--workers 0", "--workers 0: … leave it out"),
+        ("--workers 1000000", "--workers 1000000 … cores have no use … ask for fewer"),
         ("--gpus 0", "--gpus 0: … leave it out"),
         ("--workers 3 --gpus 2", "--workers 3 --gpus 2 … evenly; use --workers 4"),
         ("--gpus 1 --device cpu", "--device cpu --gpus 1 … leave --device out"),
@@ -375,7 +446,8 @@ def test_flags_that_contradict_each_other_are_refused(capsys, data_set, short_ta
         ("--ray-address nonsense --workers 1", "--ray-address nonsense … HOST:PORT"),
         ("--ray-address ray://host:1 --workers 1", "ray://host:1 … HOST:PORT"),
         ("--ray-address 127.0.0.1:9 --workers 1", "127.0.0.1:9 … nobody answers … ray start"),
-        ("--gpus 99 --model cnn_lstm", "--gpus 99 … usable GPUs … ask for fewer"),
+        ("--ray-address localhost:99999 --workers 1", "99999 is no port"),
+        ("--gpus 5 --model cnn_lstm", "--gpus 5 … usable GPUs … ask for fewer"),
     ):
         code = run_cli(base + flags)
         out, err = capsys.readouterr()
@@ -384,10 +456,21 @@ def test_flags_that_contradict_each_other_are_refused(capsys, data_set, short_ta
         assert not (tmp_path / "run").exists(), flags
 
 
+def test_a_run_that_goes_on_by_other_workers_keeps_its_threads(alone, data_set, short_task, tmp_path):
+    shutil.copytree(alone, tmp_path / "run")
+    session = session_in(tmp_path / "run", tmp_path / "cache", data_set, short_task)
+    for crew in (Crew(), Crew(workers=2)):
+        machine = machine_of(session, tmp_path / "cache", "cpu" if crew.size == 1 else None, None, crew)
+        assert machine.threads == 1  # as in `alone`
+        assert crew_doubts(session, replace(machine, threads=3, workers=1, ray_address="auto")) == [
+            "Units of this folder were computed with 1 threads each, new ones with 3: digits differ"
+        ]
+
+
 def test_threads_of_a_work_unit_never_exceed_those_of_one_worker_and_share_the_cores(ask_machine):
     one = ask_machine(Crew()).threads
     assert ask_machine(Crew(workers=2)).threads == max(1, min(one, len(os.sched_getaffinity(0)) // 2))
-    assert ask_machine(Crew(workers=1000)).threads == 1
+    assert ask_machine(Crew(workers=4 * len(os.sched_getaffinity(0)))).threads == 1
     assert ask_machine(Crew(workers=3, ray_address="auto")).threads == one
 
 

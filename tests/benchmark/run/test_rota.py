@@ -75,6 +75,18 @@ def test_a_unit_is_given_up_at_the_third_loss_and_no_other():
     assert rota.closed
 
 
+def test_a_method_is_given_up_once_three_units_in_a_row_have_killed_their_workers():
+    rota = Rota([Group(deque(range(6))), Group(deque([9]))])
+    assert rota.take(0) == (0, 0)
+    rota.done(0, 0)
+    for unit in (1, 2, 3):
+        for _ in range(TRIES):
+            assert rota.take(0) == (0, unit)
+            given_up = rota.lost(0, 0, unit, ready=True)
+    assert given_up == [3, 4, 5]
+    assert rota.take(0) == (1, 9)
+
+
 def test_a_method_whose_set_up_kills_its_worker_is_given_up_and_no_other():
     rota = Rota([Group(deque([0, 1])), Group(deque([2]))])
     for _ in range(TRIES):
