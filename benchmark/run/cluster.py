@@ -43,6 +43,7 @@ from protocols.episodes import Episode
 from tasks.errors import BadInput
 
 START_WITHIN_S = 120.0  # without any worker for so long, a run gives up
+TELL_AFTER_S = 20.0  # of waiting for room
 LOOK_EVERY_S = 0.5
 BATCH_BYTES = 64 * 2**20  # of files on their way to a worker
 LARGEST_BATCH = 16  # clips encoded in one job
@@ -69,7 +70,7 @@ class Shift:
     workers: dict[int, Any] = field(default_factory=dict)  # actors by the number of their thread
     alive: set[int] = field(default_factory=set)
     complaint: str = ""  # why the last worker was lost
-    waiting: bool = False  # whether the user was told of waiting for room
+    waiting: float | None = None  # for room: since when; infinite: the user was told
     sending: dict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))  # by node
     training: dict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))  # by checkpoint
     decoding: Lock = field(default_factory=Lock)
@@ -233,10 +234,12 @@ def _waits_for_room(shift: Shift) -> bool:
     needed = {"CPU": machine.threads} | ({"GPU": 1 / machine.to_a_gpu} if machine.gpus else {})
     total, free = ray.cluster_resources(), ray.available_resources()
     busy = [name for name, amount in needed.items() if free.get(name, 0) < amount <= total.get(name, 0)]
-    if busy and not shift.waiting:
-        shift.waiting = True
+    if busy and shift.waiting is None:
+        shift.waiting = time.monotonic()  # our own workers hold room, too, before they have begun
+    if busy and shift.waiting is not None and time.monotonic() - shift.waiting > TELL_AFTER_S:
+        shift.waiting = float("inf")
         held = ", ".join(f"{total[name] - free.get(name, 0):g} of {total[name]:g} {name}s" for name in busy)
-        shift.progress.say(f"waiting for room on the cluster: {held} are taken")
+        shift.progress.say(f"no worker has begun yet: {held} of the cluster are taken; waiting")
     return bool(busy)
 
 
