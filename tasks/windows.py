@@ -1,8 +1,7 @@
 """From annotated recordings to labelled windows, by rule; nothing is labelled by hand.
 
 Candidate windows start on a grid over each recording. Each gets a rule: why it is positive, negative or left
-out. Of overlapping windows with the same label only a non-overlapping set is kept, so that two clips never
-share a frame:
+out. Of overlapping windows only a non-overlapping set is kept, so that two clips never share a frame:
 
     candidates of one seizure   |-1-|-2-|-3-|-4-|-5-|   each 5 s long, starting 1 s apart
     kept                                |-3-|           one fits; which one is drawn from the recording's name,
@@ -67,7 +66,7 @@ REASONS = {
     Rule.TOUCHES_ICTAL: "contains ictal time (for a detection task: only in part)",
     Rule.TOUCHES_POST_ICTAL: "contains post-ictal time",
     Rule.TOO_CLOSE_TO_SEIZURE: "no onset within the horizon, yet nearer to a seizure than the minimum gap",
-    Rule.OVERLAPS_KEPT_CLIP: "overlaps a kept window of the same label",
+    Rule.OVERLAPS_KEPT_CLIP: "overlaps a kept window",
 }
 
 
@@ -195,19 +194,24 @@ def _without_overlaps(
     """Keep as many non-overlapping windows as fit into each run of equal labels, at an offset drawn by name.
 
     Without the draw every kept window would sit at the far end of the horizon (or the near one), and the lead
-    time would be a constant that real warnings do not have.
+    time would be a constant that real warnings do not have. With an SPH, the horizons of two seizures can lie nearer
+    than a window apart: a run begins where the windows kept before it have ended.
     """
     thinned = rules.copy()
     step = math.ceil(round(spec.window_s / spec.stride_s, 6))
+    free = 0  # the first window that overlaps none kept so far
     for first, length in _runs(rules):
         if rules[first] not in LABELS:
             continue
-        slack = (length - 1) % step
-        draw = hashlib.sha256(f"{recording_id}:{starts[first]:.3f}".encode()).digest()
-        offset = int.from_bytes(draw[:8], "big") % (slack + 1)
-        chosen = np.zeros(length, dtype=bool)
-        chosen[offset::step] = True
-        thinned[first : first + length][~chosen] = Rule.OVERLAPS_KEPT_CLIP
+        thinned[first : first + length] = Rule.OVERLAPS_KEPT_CLIP
+        begin, end = max(first, free), first + length
+        if begin >= end:
+            continue
+        slack = (end - begin - 1) % step
+        draw = hashlib.sha256(f"{recording_id}:{starts[begin]:.3f}".encode()).digest()
+        chosen = range(begin + int.from_bytes(draw[:8], "big") % (slack + 1), end, step)
+        thinned[chosen] = rules[chosen]
+        free = chosen[-1] + step
     return thinned
 
 

@@ -121,6 +121,20 @@ def test_lead_times_spread_over_the_horizon_and_follow_from_the_name_alone():
     assert {round(gap, 1) for gap in gaps} == {0.5, 1.5, 2.5, 3.5, 4.5}
 
 
+def test_horizons_of_two_seizures_that_nearly_touch_give_no_clips_that_share_a_frame():
+    """Starts 38 to 97 s are positive by the first onset, 99 to 104 s by the second, and 98 s by neither."""
+    later = load_task("forecast_60s", sph_s=7.5)
+    for number in range(40):
+        tables = (recordings(), events((109.6, 110.1), (170.6, 171.1)), watched())
+        clips = kept(label_windows(*(table.assign(recording_id=f"r{number}") for table in tables), later))
+        assert set(clips.loc[clips["start_s"].between(38, 104), "label"]) == {1.0}
+        assert (clips["start_s"].to_numpy()[1:] >= clips["end_s"].to_numpy()[:-1]).all()
+        first_run = clips["start_s"].between(38, 97).sum()
+        second_run = clips["start_s"].between(99, 104).sum()
+        assert first_run == 12
+        assert second_run in (1, 2)
+
+
 def test_further_horizons_use_the_same_negatives():
     tables = recordings(), events((150, 170)), watched()
     near, far = (kept(label_windows(*tables, load_task(name))) for name in ("forecast_5s", "forecast_60s"))
@@ -147,20 +161,23 @@ def test_no_recordings_give_an_empty_table_with_its_columns():
     onsets=st.lists(st.floats(0, 290), max_size=3),
     window=st.sampled_from([3.0, 5.0, 10.0]),
     sop=st.sampled_from([5.0, 10.0, 30.0, 60.0]),
+    sph=st.sampled_from([0.0, 7.5]),
 )
-def test_every_kept_window_obeys_its_definition(onsets, window, sop):
+def test_every_kept_window_obeys_its_definition(onsets, window, sop, sph):
     spans = []
     for onset in sorted(onsets):
         if not spans or onset > spans[-1][1]:
             spans.append((onset, min(onset + 8, 300)))
-    spec = SPEC.model_copy(update={"window_s": window, "sop_s": sop})
+    spec = SPEC.model_copy(update={"window_s": window, "sop_s": sop, "sph_s": sph, "min_gap_s": 80.0})
     clips = label_windows(recordings(), events(*spans), watched(), spec)
     assert set(clips["rule_id"]) <= {str(rule) for rule in Rule}
     for clip in kept(clips).to_dict("records"):
         assert clip["end_s"] - clip["start_s"] == pytest.approx(window)
         assert all(clip["end_s"] <= onset or clip["start_s"] >= offset for onset, offset in spans)
-        in_horizon = any(clip["end_s"] < onset <= clip["end_s"] + sop + 1e-6 for onset, _ in spans)
-        assert in_horizon == (clip["label"] == 1)
+        leads = [onset - clip["end_s"] - sph for onset, _ in spans]
+        assert any(0 < lead <= sop + 1e-6 for lead in leads) == (clip["label"] == 1)
+    starts, ends = kept(clips)["start_s"].to_numpy(), kept(clips)["end_s"].to_numpy()
+    assert (starts[1:] >= ends[:-1] - 1e-6).all()
 
 
 def test_shipped_tasks_load_and_share_their_windows():
