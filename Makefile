@@ -13,8 +13,10 @@ ALL := $(QUICK),human_only,xspecies_videomae,csn,x3d,slowfast,cnn_lstm
 demo: setup
 	$(BIN)/seizure-bench run --model xspecies_videomae --shots 2,3,4
 
+# Two processes with a thread each; a file's tests stay together, for they share what they made, and go in the folders' order,
+# which puts short files last.
 test: setup browser
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Finished units are kept under runs/, so a second call only scores and draws. About 40 minutes on 2 cores at first.
 # The positive control is run by the methods that take seconds.
