@@ -47,7 +47,7 @@ def adapter(request, data, cache):
     kind = registry.load(request.param)
     short = {"stage1_epochs": 1} if "stage1_epochs" in kind.Settings.model_fields else {}
     method = Method(request.param, kind, kind.Settings(flip=False, **short), Scale("tiny", "random", 3.0))
-    return prepare(method, data, Machine("cpu", 2, cache), QUIET, Outcome()).baseline
+    return prepare(method, data, Machine("cpu", 1, cache), QUIET, Outcome()).baseline
 
 
 def half_swapped(support: Support) -> Support:

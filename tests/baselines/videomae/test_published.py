@@ -37,9 +37,9 @@ REAL_VIDEOS = Path(__file__).parents[4] / "shared" / "real_videos"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _two_threads():
+def _one_thread():
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 

@@ -191,7 +191,7 @@ def test_sigterm_while_ray_starts_leaves_no_process(data_set, short_task, tmp_pa
 
 
 class Nodes:
-    """A Ray cluster of nodes on this machine, one CPU each, whose caches lie below `folder`."""
+    """A Ray cluster of nodes on this machine, whose caches lie below `folder`."""
 
     def __init__(self, folder: Path) -> None:
         from ray.cluster_utils import Cluster
@@ -199,9 +199,9 @@ class Nodes:
         Path("/tmp/ray").mkdir(exist_ok=True)  # where Cluster notes its address
         self.folder, self.cluster = folder, Cluster()
 
-    def add(self, cache: str, **environment: str):
+    def add(self, cache: str, cores: int = 1, **environment: str):
         return self.cluster.add_node(
-            num_cpus=1,
+            num_cpus=cores,
             num_gpus=0,
             node_ip_address="127.0.0.1",
             include_dashboard=False,
@@ -263,19 +263,22 @@ def test_packages_of_the_current_folder_do_not_hide_the_suites_own(alone, data_s
 
 
 def test_a_node_with_other_code_of_the_suite_is_refused(nodes, data_set, short_task, tmp_path):
+    """It alone has room for a worker of two threads."""
     for package in ("tasks", "protocols", "benchmark", "baselines"):
         shutil.copytree(ROOT / package, tmp_path / "other" / package)
     with (tmp_path / "other" / "tasks" / "errors.py").open("a") as file:
         file.write("# changed\n")
-    third = nodes.add("third", PYTHONPATH=str(tmp_path / "other"))
+    third = nodes.add("third", cores=2, PYTHONPATH=str(tmp_path / "other"))
     run = tmp_path / "run"
-    where = ("--ray-address", nodes.cluster.address, "--quiet")
+    where = ("--ray-address", nodes.cluster.address, "--workers", "1", "--threads", "2", "--quiet")
     process = start(data_set, short_task, run, tmp_path / "cache", *where, models=("chance",), cwd=tmp_path)
-    code, out, err = finish(process)
+    try:
+        code, out, err = finish(process)
+    finally:
+        nodes.cluster.remove_node(third)
     assert_one_sentence(code, out, err)
     assert_says(err, f"runs other code of the suite ({tmp_path / 'other'}) … {ROOT} … install the same version")
     assert not run.exists()
-    nodes.cluster.remove_node(third)
 
 
 class Deadly(BaselineSettings):
