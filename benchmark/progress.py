@@ -72,19 +72,25 @@ def _new_bars() -> Bars:
 
 
 def _lines(what: str, total: int) -> Callable[[int], None]:
+    """The time left is judged from the first report on: before it a method was set up, or trained its stage 1."""
     begun = last = time.monotonic()
+    first: tuple[float, int] | None = None
 
     def advance(done: int) -> None:
         """Say how far it is, unless that was said just now."""
-        nonlocal last
+        nonlocal last, first
         now = time.monotonic()
+        since, from_done = first = first or (now, done)
         soon_again = done < total and now - last < LINE_EVERY_S
         too_quick = done == total and now - begun < WORTH_A_LINE_S
         if soon_again or too_quick:
             return
         last = now
-        left = (now - begun) / max(done, 1) * (total - done)
-        tail = f"about {left:.0f} s left" if done < total else f"{now - begun:.1f} s"
-        print(f"{what}: {done}/{total}, {tail}", file=sys.stderr, flush=True)
+        tail = ""
+        if done == total:
+            tail = f", {now - begun:.1f} s"
+        elif done > from_done:
+            tail = f", about {(now - since) / (done - from_done) * (total - done):.0f} s left"
+        print(f"{what}: {done}/{total}{tail}", file=sys.stderr, flush=True)
 
     return advance

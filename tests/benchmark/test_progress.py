@@ -17,7 +17,16 @@ def test_lines_come_now_and_then_with_the_time_left_and_end_with_the_time_taken(
     with Progress().track("clips", 40) as advance:
         for done in (4, 10, 11, 40):
             advance(done)
-    assert capsys.readouterr().err == "clips: 10/40, about 33 s left\nclips: 40/40, 40.0 s\n"
+    assert capsys.readouterr().err == "clips: 10/40, about 35 s left\nclips: 40/40, 40.0 s\n"
+
+
+def test_a_long_set_up_before_the_first_is_not_taken_for_the_pace(capsys, monkeypatch):
+    clock = iter([0.0, 45.0, 57.0, 70.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with Progress().track("units", 60) as advance:
+        for done in (1, 7, 60):
+            advance(done)
+    assert capsys.readouterr().err == "units: 1/60\nunits: 7/60, about 106 s left\nunits: 60/60, 70.0 s\n"
 
 
 def test_what_is_done_at_once_says_nothing(capsys):

@@ -489,4 +489,5 @@ def test_help_and_list_import_no_ray():
             "import sys; from benchmark.cli import app; app(sys.argv[1:], standalone_mode=False); "
             "assert 'ray' not in sys.modules"
         )
-        subprocess.run([sys.executable, "-c", code, *words.split()], cwd=ROOT, check=True, capture_output=True)
+        done = subprocess.run([sys.executable, "-c", code, *words.split()], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
